@@ -1,0 +1,49 @@
+"""The unit of work, of commit and of resume: a part of the input."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class InputFile:
+    """One matched file, as it was when the job was planned."""
+
+    path: str
+    size_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A part of the input that one worker reads, scores and commits as a whole.
+
+    Attributes:
+      index: position in the plan; names the output part.
+      files: what it reads from. More than one only where a file is a row (images).
+      start: first row group, record byte or file of the source that it covers.
+      stop: end of that range, exclusive; ``None`` means to the end.
+      first_row: what ``_row`` counts from.
+      size_bytes: input bytes it covers, about.
+    """
+
+    index: int
+    files: tuple[str, ...]
+    start: int = 0
+    stop: int | None = None
+    first_row: int = 0
+    size_bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        """The split's number as it stands in file names."""
+        return f"{self.index:05d}"
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict of plain values, for ``plan.json``."""
+        return dataclasses.asdict(self) | {"files": list(self.files)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Split:
+        """The inverse of ``to_json``."""
+        return cls(**(values | {"files": tuple(values["files"])}))

@@ -1,0 +1,25 @@
+"""What every test shares: TensorFlow on the CPU, split into four logical devices."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["GRPC_VERBOSITY"] = "ERROR"
+
+import pytest
+
+LOGICAL_CPUS = 4
+
+
+@pytest.fixture(scope="session")
+def logical_cpus() -> int:
+    """Makes four logical CPUs, once per process, before anything builds a model."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if tf.config.get_logical_device_configuration(cpu) is None:
+        devices = [tf.config.LogicalDeviceConfiguration()] * LOGICAL_CPUS
+        tf.config.set_logical_device_configuration(cpu, devices)
+    return len(tf.config.list_logical_devices("CPU"))
