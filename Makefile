@@ -1,0 +1,52 @@
+# Needs make and one of Python 3.10 to 3.13; everything else goes into $(VENV).
+
+VENV    ?= .venv
+PYTHONS ?= python3.13 python3.12 python3.11 python3.10 python3
+JOBS    ?= 2
+
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKS := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help venv demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   train a small CNN on 1,797 digits and score them from TFRecords and PNGs"
+	@echo "make test   ruff, mypy, import-linter, pytest"
+	@echo "make lint   the first three of them"
+	@echo "make venv   only set up $(VENV)"
+	@echo "make clean  remove $(VENV), demo/ and what builds leave"
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml setup.py constraints.txt
+	@test -x $(BIN)/python || for python in $(PYTHONS); do \
+	    if $$python -c '$(WORKS)' 2>/dev/null; then \
+	        echo "setting up $(VENV) with `$$python --version`"; \
+	        exec $$python -m venv $(VENV); \
+	    fi; \
+	done
+	@test -x $(BIN)/python || { \
+	    echo "Expected Python 3.10 to 3.13 with its venv module. Received: none of $(PYTHONS)." >&2; \
+	    echo "Install one (Debian: apt-get install python3 python3-venv) or pass PYTHONS=/path/to/python." >&2; \
+	    exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --editable '.[dev,images,legacy]' --constraint constraints.txt
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python examples/digits_demo.py --folder demo
+
+test: lint
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
