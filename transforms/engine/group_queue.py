@@ -1,0 +1,237 @@
+"""What waits to be predicted: groups of rows, joined and cut into device batches."""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transforms.engine.arrays import array_bytes
+from transforms.engine.errors import InferenceError
+from transforms.engine.slicing import Columns, count_rows, cut, join
+
+
+class Scored(NamedTuple):
+    """What became of one submitted group.
+
+    Attributes:
+      outputs: by output name, the rows that were predicted, in order.
+      errors: by row in the group, why it has no prediction.
+    """
+
+    outputs: dict[str, np.ndarray]
+    errors: dict[int, InferenceError]
+
+
+class Group:
+    """One submitted group of rows of one shape, and what has been predicted of it."""
+
+    __slots__ = ("bytes", "columns", "errors", "future", "key", "parts", "rows", "taken")
+
+    def __init__(self, columns: Columns, future: Future[Scored]) -> None:
+        self.columns = columns
+        self.future = future
+        self.rows = count_rows(columns)
+        self.bytes = sum(array_bytes(values) for values in columns.values())
+        self.key = tuple(
+            (name, values.dtype.char, values.shape[1:]) for name, values in columns.items()
+        )
+        self.taken = 0
+        self.parts: list[Columns] = []
+        self.errors: dict[int, InferenceError] = {}
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, on average."""
+        return self.bytes // max(1, self.rows)
+
+
+class Share(NamedTuple):
+    """Rows `start` to `stop` of a group, which are in one device batch."""
+
+    group: Group
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows of the batch are the group's."""
+        return self.stop - self.start
+
+    @property
+    def columns(self) -> Columns:
+        """The share's rows, uncopied."""
+        if self.rows == self.group.rows:
+            return self.group.columns
+        return cut(self.group.columns, self.start, self.stop)
+
+
+class GroupQueue:
+    """A queue bounded in bytes, from which batches are taken in order of arrival.
+
+    Groups of one shape are joined; others wait for their turn, which comes when they are the
+    oldest.
+    """
+
+    def __init__(self, limit_bytes: int, max_wait_seconds: float | None) -> None:
+        self._limit_bytes = limit_bytes
+        self._max_wait_seconds = max_wait_seconds
+        self._groups: collections.deque[Group] = collections.deque()
+        self._rows = 0
+        self._bytes = 0
+        self._demanded = False
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing is left and nothing will come."""
+        with self._changed:
+            return self._closed and not self._groups
+
+    def put(self, group: Group) -> bool:
+        """Queues a group; waits while it would exceed the bound, unless it is alone.
+
+        Returns:
+          False where the queue is closed and the group was not taken.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed
+                or not self._groups
+                or self._bytes + group.bytes <= self._limit_bytes
+            )
+            if self._closed:
+                return False
+            self._groups.append(group)
+            self._rows += group.rows
+            self._bytes += group.bytes
+            self._changed.notify_all()
+            return True
+
+    def take(self, limit_rows: Callable[[Group], int], wait: bool) -> list[Share]:
+        """The next batch: the oldest group's rows, joined by others of the same shape.
+
+        Args:
+          limit_rows: most rows of a batch of such groups.
+          wait: for a group, and then for a full batch as long as is allowed.
+
+        Returns:
+          Nothing where nothing is queued, or the queue is closed and empty.
+        """
+        with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._groups or self._closed)
+                self._hold(limit_rows)
+            if not self._groups:
+                return []
+            shares = self._cut(limit_rows(self._groups[0]))
+            if not self._groups:
+                self._demanded = False
+            self._changed.notify_all()
+            return shares
+
+    def demand(self) -> None:
+        """Makes what is queued run without waiting for a full batch."""
+        if self._max_wait_seconds is None:
+            return
+        with self._changed:
+            self._demanded = bool(self._groups)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Takes no more groups."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def clear(self) -> list[Group]:
+        """Closes the queue and gives back what was in it."""
+        with self._changed:
+            self._closed = True
+            groups = list(self._groups)
+            self._groups.clear()
+            self._changed.notify_all()
+            return groups
+
+    def _hold(self, limit_rows: Callable[[Group], int]) -> None:
+        if self._max_wait_seconds is None or not self._groups:
+            return
+        until = time.monotonic() + self._max_wait_seconds
+        while not self._closed and not self._demanded:
+            remaining = until - time.monotonic()
+            if self._rows >= limit_rows(self._groups[0]) or remaining <= 0:
+                return
+            self._changed.wait(remaining)
+
+    def _cut(self, room: int) -> list[Share]:
+        key = self._groups[0].key
+        shares: list[Share] = []
+        left: list[Group] = []
+        while self._groups and (room > 0 or not shares):
+            group = self._groups.popleft()
+            if group.key != key:
+                left.append(group)
+                continue
+            share = Share(group, group.taken, min(group.rows, group.taken + room))
+            shares.append(share)
+            group.taken = share.stop
+            room -= share.rows
+            self._rows -= share.rows
+            if group.taken < group.rows:
+                left.append(group)
+            else:
+                self._bytes -= group.bytes
+        self._groups.extendleft(reversed(left))
+        return shares
+
+
+def settle(shares: list[Share], outputs: Columns, errors: dict[int, InferenceError]) -> None:
+    """Gives each group its rows of a batch back; a group that is complete is done.
+
+    Args:
+      shares: the groups' rows, in the batch's order.
+      outputs: the rows of the batch that were predicted.
+      errors: by row of the batch, why the others were not.
+    """
+    rows = sum(share.rows for share in shares)
+    failed = np.zeros(rows + 1, dtype=np.int64)
+    failed[[row + 1 for row in errors]] = 1
+    failed_before = failed.cumsum()
+    first = 0
+    for share in shares:
+        group, last = share.group, first + share.rows
+        group.parts.append(
+            cut(outputs, int(first - failed_before[first]), int(last - failed_before[last]))
+        )
+        for row, reason in errors.items():
+            if first <= row < last:
+                group.errors[share.start + row - first] = reason
+        if share.stop == group.rows:
+            group.future.set_result(Scored(dict(join_parts(group.parts)), group.errors))
+        first = last
+
+
+def join_parts(parts: list[Columns]) -> Columns:
+    """Puts predicted parts after each other; parts without rows may have any shape."""
+    filled = [part for part in parts if count_rows(part)]
+    return join(filled or parts[:1])
+
+
+class DemandingFuture(Future):  # type: ignore[type-arg]
+    """A future whose waiter does not wait for other rows to fill the batch."""
+
+    def __init__(self, queue: GroupQueue) -> None:
+        super().__init__()
+        self._queue = queue
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The result, once what is queued before it has run."""
+        if not self.done():
+            self._queue.demand()
+        return super().result(timeout)

@@ -1,0 +1,100 @@
+"""From what a user asked for to a predictor that this process owns."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Literal, cast
+
+from transforms.engine.registry import PREDICTORS, Lease
+from transforms.engine.signature import TensorField
+from transforms.engine.step import Preprocess
+
+if TYPE_CHECKING:
+    from transforms.engine.model import ModelSpec
+    from transforms.engine.predictor import Predictor
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictorConfig:
+    """Everything that makes one predictor differ from another.
+
+    Attributes:
+      model: the file, on a local path.
+      devices: `all`, or device names.
+      logical_devices: logical devices of each physical one; None leaves them as they are.
+      preprocess: a function of tensors by column name, traced into the step.
+      preprocess_digest: tells one preprocessing from another; functions do not compare.
+      fields: the columns a batch has; None where the model or the first batch says it.
+      precision: Keras dtype policy to load with.
+      xla: compile the step.
+      rows: the global batch, or `auto`.
+      max_wait_seconds: longest time to hold rows back to fill a batch.
+    """
+
+    model: ModelSpec
+    devices: Literal["all"] | tuple[str, ...] = "all"
+    logical_devices: int | None = None
+    preprocess: Preprocess | None = None
+    preprocess_digest: str | None = None
+    fields: tuple[TensorField, ...] | None = None
+    precision: str | None = None
+    xla: bool = False
+    rows: int | Literal["auto"] = "auto"
+    max_wait_seconds: float | None = None
+
+    def key(self, model_digest: str) -> Hashable:
+        """What two configurations share when one predictor can serve both."""
+        return (
+            model_digest,
+            self.model.signature,
+            self.devices,
+            self.logical_devices,
+            self.preprocess_digest,
+            self.fields,
+            self.precision,
+            self.xla,
+            self.rows,
+            self.max_wait_seconds,
+        )
+
+
+def open_predictor(config: PredictorConfig) -> Lease:
+    """The process's predictor for this configuration; loads the model if nobody has.
+
+    Raises:
+      ModelError: the model cannot be loaded.
+      DeviceError: the devices are not there.
+      SetupError: model, preprocessing and fields do not fit together.
+    """
+    from transforms.engine.model import model_digest
+
+    key = config.key(model_digest(config.model))
+    return PREDICTORS.acquire(key, lambda: _build(config))
+
+
+def predictor_of(lease: Lease) -> Predictor:
+    """The lease's predictor, by its type."""
+    return cast("Predictor", lease.predictor)
+
+
+def _build(config: PredictorConfig) -> Predictor:
+    from transforms.engine.loading import load_model
+    from transforms.engine.predictor import Predictor
+    from transforms.engine.replicas import open_replicas
+
+    replicas = open_replicas(config.devices, config.logical_devices)
+    model = load_model(config.model, replicas.strategy, precision=config.precision)
+    _LOG.info("%s: %s", config.model.path, model.how)
+    return Predictor(
+        model,
+        replicas,
+        fields=config.fields,
+        preprocess=config.preprocess,
+        rows=config.rows,
+        max_wait_seconds=config.max_wait_seconds,
+        xla=config.xla,
+    )

@@ -1,0 +1,342 @@
+"""Groups of rows in, futures of named outputs out: the one user of a model in a process."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from transforms.engine.arrays import field_row_bytes, no_rows
+from transforms.engine.errors import InferenceError, describe, is_out_of_memory
+from transforms.engine.group_queue import (
+    DemandingFuture,
+    Group,
+    GroupQueue,
+    Scored,
+    Share,
+    join_parts,
+    settle,
+)
+from transforms.engine.ladder import ladder, padded_rows
+from transforms.engine.replicas import Replicas
+from transforms.engine.signature import Signature, TensorField
+from transforms.engine.slicing import Columns, count_rows, cut, gather, join, pad
+from transforms.engine.slicing import slice_for_replicas
+from transforms.engine.step import (
+    CallableModel,
+    Preprocess,
+    SetupError,
+    Step,
+    Tensors,
+    fields_of_arrays,
+    fits,
+    merge_fields,
+)
+from transforms.engine.warmup import WarmUp, warm_up
+
+_LOG = logging.getLogger(__name__)
+
+# Above it a batch stops gaining: the arrays of one batch no longer fit any cache.
+_AUTO_BATCH_ROWS = 4096
+_AUTO_BATCH_BYTES = 8 << 20
+_QUEUE_BYTES = 256 << 20
+
+
+@dataclasses.dataclass
+class PredictorStatistics:
+    """What a predictor did so far.
+
+    Attributes:
+      rows: predicted rows.
+      padded_rows: rows that were run only to fill a batch.
+      batches: how often each global batch size was run.
+      step_seconds: time inside the traced function and in copying its outputs.
+      out_of_memory: how many batches did not fit.
+    """
+
+    rows: int = 0
+    padded_rows: int = 0
+    batches: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
+    step_seconds: float = 0.0
+    out_of_memory: int = 0
+
+
+class _Launched(NamedTuple):
+    shares: list[Share]
+    columns: Columns
+    tensors: list[Tensors]
+
+
+class Predictor:
+    """Runs a model on every replica for whoever submits rows.
+
+    One daemon thread, the dispatcher, joins and cuts what is queued into device batches, so
+    that several bundles fill one batch. It never waits for more rows while the devices are
+    idle, unless `max_wait_seconds` says so; while a batch runs, the next one gathers.
+    """
+
+    def __init__(
+        self,
+        model: CallableModel,
+        replicas: Replicas,
+        *,
+        fields: Sequence[TensorField] | None = None,
+        preprocess: Preprocess | None = None,
+        rows: int | Literal["auto"] = "auto",
+        max_wait_seconds: float | None = None,
+        queue_bytes: int = _QUEUE_BYTES,
+        xla: bool = False,
+    ) -> None:
+        """Traces and warms up where the fields are known, and starts the dispatcher.
+
+        Args:
+          model: loaded in the scope of the replicas' strategy.
+          replicas: the devices.
+          fields: the columns that groups have. Default: the model's inputs; with `preprocess`
+            what the first group holds.
+          preprocess: a function of tensors by column name, traced into the step.
+          rows: the global batch; `auto` goes by the bytes of a row.
+          max_wait_seconds: longest time to hold rows back to fill a batch.
+          queue_bytes: input bytes that may wait; `submit` blocks beyond it.
+          xla: compile the step.
+
+        Raises:
+          SetupError: the step cannot be traced.
+        """
+        self.replicas = replicas
+        self.statistics = PredictorStatistics()
+        self.warm_up: WarmUp | None = None
+        self.batch_rows = replicas.count
+        self._model = model
+        self._preprocess = preprocess
+        self._xla = xla
+        self._rows = rows
+        self._most_rows: int | None = None
+        self._queue = GroupQueue(queue_bytes, max_wait_seconds)
+        self._failure: BaseException | None = None
+        self._earlier_traces = 0
+        self._step: Step | None = None
+        if fields is None and preprocess is None:
+            fields = model.signature.inputs
+        if fields is not None:
+            self._trace(fields)
+        self._dispatcher = threading.Thread(
+            target=self._dispatch, name="mirrorbeam-dispatcher", daemon=True
+        )
+        self._dispatcher.start()
+
+    @property
+    def signature(self) -> Signature:
+        """The loaded model's signature."""
+        return self._model.signature
+
+    @property
+    def outputs(self) -> tuple[TensorField, ...] | None:
+        """Outputs as traced; None before the first group where nothing said what it holds."""
+        return self._step.outputs if self._step else None
+
+    @property
+    def traces(self) -> int:
+        """How often a replica's part of the step was traced, in all."""
+        return self._earlier_traces + (self._step.traces if self._step else 0)
+
+    def submit(self, columns: Columns) -> Future[Scored]:
+        """Queues a group of rows.
+
+        Blocks while the queue holds more than its bound of bytes; a group that is larger than
+        the bound is let in alone.
+
+        Args:
+          columns: by field name, arrays `[rows, …]` of the fields' dtypes; strings as objects.
+            Not to be changed before the future is done. All rows have one shape.
+
+        Returns:
+          The group's rows, predicted or failed.
+
+        Raises:
+          ValueError: the columns differ in length.
+          RuntimeError: the predictor is closed, or its dispatcher failed.
+        """
+        future = DemandingFuture(self._queue)
+        if not self._queue.put(Group(columns, future)):
+            raise RuntimeError("expected an open predictor. Received: one that was closed.") from (
+                self._failure
+            )
+        return future
+
+    def predict(self, columns: Columns) -> Scored:
+        """Submits a group and waits for it."""
+        result: Scored = self.submit(columns).result()
+        return result
+
+    def close(self) -> None:
+        """Lets the dispatcher finish what is queued and end. May be called again."""
+        self._queue.close()
+        if threading.current_thread() is not self._dispatcher:
+            self._dispatcher.join()
+
+    # The dispatcher's thread.
+
+    def _dispatch(self) -> None:
+        shares: list[Share] = []
+        under_way: _Launched | None = None
+        try:
+            while True:
+                shares = self._queue.take(self._limit_rows, wait=under_way is None)
+                launched = self._launch(shares) if shares else None
+                if under_way is not None:
+                    self._finish(under_way)
+                under_way = launched
+                if under_way is not None and self.replicas.kind == "CPU":
+                    # On a CPU the step is over when the call returns.
+                    self._finish(under_way)
+                    under_way = None
+                if under_way is None and self._queue.is_drained:
+                    return
+        except BaseException as error:
+            _LOG.exception("the dispatcher failed; nothing more can be predicted")
+            self._failure = error
+            shares = shares + (under_way.shares if under_way else [])
+            for group in [share.group for share in shares] + self._queue.clear():
+                if not group.future.done():
+                    group.future.set_exception(error)
+
+    def _launch(self, shares: list[Share]) -> _Launched | None:
+        columns = join([share.columns for share in shares])
+        if count_rows(columns) == 0:
+            settle(shares, self._no_outputs(columns), {})
+            return None
+        try:
+            return _Launched(shares, columns, self._run(columns))
+        except SetupError:
+            raise
+        except Exception as error:
+            settle(shares, *self._predict_in_halves(columns, error))
+            return None
+
+    def _finish(self, launched: _Launched) -> None:
+        try:
+            outputs = self._collect(launched.tensors, count_rows(launched.columns))
+        except SetupError:
+            raise
+        except Exception as error:
+            settle(launched.shares, *self._predict_in_halves(launched.columns, error))
+        else:
+            settle(launched.shares, outputs, {})
+
+    def _predict_in_halves(
+        self, columns: Columns, error: Exception
+    ) -> tuple[Columns, dict[int, InferenceError]]:
+        """Predicts the rows of a failed batch, down to those that cannot be predicted."""
+        rows = count_rows(columns)
+        if is_out_of_memory(error):
+            self._shrink(rows, error)
+        if rows == 1:
+            return self._no_outputs(columns), {0: describe(error)}
+        parts: list[Columns] = []
+        errors: dict[int, InferenceError] = {}
+        for start, stop in ((0, rows // 2), (rows // 2, rows)):
+            half = cut(columns, start, stop)
+            try:
+                parts.append(self._collect(self._run(half), stop - start))
+            except SetupError:
+                raise
+            except Exception as half_error:
+                part, failed = self._predict_in_halves(half, half_error)
+                parts.append(part)
+                errors |= {start + row: reason for row, reason in failed.items()}
+        return join_parts(parts), errors
+
+    def _shrink(self, rows: int, error: Exception) -> None:
+        self.statistics.out_of_memory += 1
+        smaller = [size for size in ladder(rows, self.replicas.count) if size < rows]
+        self._most_rows = smaller[-1] if smaller else self.replicas.count
+        self.batch_rows = min(self.batch_rows, self._most_rows)
+        _LOG.warning(
+            "a batch of %d rows did not fit the memory; going on with at most %d: %s",
+            rows,
+            self._most_rows,
+            describe(error).message,
+        )
+
+    def _run(self, columns: Columns) -> list[Tensors]:
+        step = self._step_for(columns)
+        rows, count = count_rows(columns), self.replicas.count
+        padded = padded_rows(rows, max(self.batch_rows, rows + count - 1), count)
+        slices = slice_for_replicas(pad(columns, padded), count)
+        started = time.perf_counter()
+        tensors = step(slices)
+        self.statistics.step_seconds += time.perf_counter() - started
+        self.statistics.batches[padded] += 1
+        self.statistics.padded_rows += padded - rows
+        return tensors
+
+    def _collect(self, tensors: list[Tensors], rows: int) -> dict[str, np.ndarray]:
+        started = time.perf_counter()
+        slices = [
+            {name: tensor.numpy() for name, tensor in outputs.items()} for outputs in tensors
+        ]
+        self.statistics.step_seconds += time.perf_counter() - started
+        _check_rows(slices, rows)
+        self.statistics.rows += rows
+        return gather(slices, rows)
+
+    def _no_outputs(self, columns: Columns) -> dict[str, np.ndarray]:
+        return {field.name: no_rows(field) for field in self._step_for(columns).outputs}
+
+    # Sizes and traces.
+
+    def _limit_rows(self, group: Group) -> int:
+        if not self._is_static:
+            self.batch_rows = self._choose_rows(group.row_bytes)
+        return self.batch_rows
+
+    @property
+    def _is_static(self) -> bool:
+        return self._step is not None and all(field.is_static for field in self._step.fields)
+
+    def _choose_rows(self, row_bytes: int) -> int:
+        count = self.replicas.count
+        if self._rows == "auto":
+            rows = min(_AUTO_BATCH_ROWS, _AUTO_BATCH_BYTES // max(1, row_bytes))
+        else:
+            rows = self._rows
+        if self._most_rows is not None:
+            rows = min(rows, self._most_rows)
+        return ladder(rows, count)[-1]
+
+    def _trace(self, fields: Sequence[TensorField]) -> None:
+        if self._step is not None:
+            self._earlier_traces += self._step.traces
+        self._step = Step(
+            self._model, self.replicas, fields, preprocess=self._preprocess, xla=self._xla
+        )
+        if self._is_static:
+            self.batch_rows = self._choose_rows(field_row_bytes(fields))
+            self.warm_up = warm_up(self._step, self.replicas.count, self.batch_rows)
+
+    def _step_for(self, columns: Columns) -> Step:
+        if self._step is None:
+            self._trace(fields_of_arrays(columns))
+        elif not fits(self._step.fields, columns):
+            self._trace(merge_fields(self._step.fields, fields_of_arrays(columns)))
+        assert self._step is not None
+        return self._step
+
+
+def _check_rows(slices: Sequence[Columns], rows: int) -> None:
+    for name, values in slices[0].items():
+        given = sum(len(part[name]) if part[name].ndim else 0 for part in slices)
+        if given < rows:
+            raise SetupError(
+                f"expected output {name!r} with one entry for each row. Received: shape "
+                f"{list(values.shape)} from each of {len(slices)} replica(s) for {rows} rows. "
+                "Only models that score row by row can be run."
+            )

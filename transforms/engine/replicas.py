@@ -1,0 +1,165 @@
+"""The devices that score, and the strategy that mirrors a model over them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from transforms.engine.gpu_memory import total_memory_bytes
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_LOG = logging.getLogger(__name__)
+
+Devices = Literal["all"] | tuple[str, ...]
+
+# Left to CUDA, cuDNN and the display when a GPU is cut into logical devices.
+_GPU_SHARE_FOR_LOGICAL_DEVICES = 0.9
+
+_configuration_lock = threading.Lock()
+_device_locks: dict[str, threading.Lock] = {}
+
+
+class DeviceError(ValueError):
+    """The devices that were asked for are not there, or were set up otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Replicas:
+    """One model copy per device, all run in lock step.
+
+    Attributes:
+      strategy: the ``tf.distribute.MirroredStrategy`` over the devices.
+      devices: full logical device names, in replica order.
+      kind: ``GPU`` or ``CPU``.
+    """
+
+    strategy: tf.distribute.Strategy
+    devices: tuple[str, ...]
+    kind: str
+
+    @property
+    def count(self) -> int:
+        """How many replicas there are."""
+        return len(self.devices)
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Holds every device: one step at a time, whichever predictor it belongs to.
+
+        Concurrent eager calls from several threads on one GPU can give wrong results
+        (tensorflow#123980), and a lock keeps peak memory at one step's.
+        """
+        with contextlib.ExitStack() as stack:
+            for device in sorted(self.devices):
+                stack.enter_context(_device_lock(device))
+            yield
+
+
+def open_replicas(devices: Devices | Sequence[str] | str = "all",
+                  logical_devices: int | None = None) -> Replicas:
+    """Sets the process's devices up and mirrors over the chosen ones.
+
+    Args:
+      devices: ``all`` takes every GPU, or every logical CPU where there is no GPU; else names
+        such as ``GPU:0``.
+      logical_devices: cut each physical device into this many logical ones. Done once per
+        process, before TensorFlow starts its devices.
+
+    Raises:
+      DeviceError: a device is absent, an NVIDIA device is present but TensorFlow does not see
+        it, or the process has been set up with other logical devices.
+    """
+    import tensorflow as tf
+
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    with _configuration_lock:
+        if logical_devices is not None:
+            _cut_devices(logical_devices)
+        chosen = _choose(devices)
+        kind = chosen[0].rsplit(":", 2)[-2]
+        strategy = tf.distribute.MirroredStrategy(list(chosen))
+    _LOG.info("%d replica(s) on %s", len(chosen), ", ".join(chosen))
+    return Replicas(strategy, chosen, kind)
+
+
+def nvidia_device_present() -> bool:
+    """Whether the host has an NVIDIA device that this process may use."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    return Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/version").exists()
+
+
+def _device_lock(device: str) -> threading.Lock:
+    return _device_locks.setdefault(device, threading.Lock())
+
+
+def _cut_devices(count: int) -> None:
+    import tensorflow as tf
+
+    if count < 1:
+        raise DeviceError(f"expected at least one logical device per device. Received: {count}.")
+    gpus = tf.config.list_physical_devices("GPU")
+    for index, device in enumerate(gpus or tf.config.list_physical_devices("CPU")):
+        present = tf.config.get_logical_device_configuration(device)
+        if present is not None and len(present) == count:
+            continue
+        limit_mb = None
+        if gpus:
+            share = total_memory_bytes(index) * _GPU_SHARE_FOR_LOGICAL_DEVICES / count
+            limit_mb = int(share / 2**20)
+        cut = [tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)] * count
+        try:
+            tf.config.set_logical_device_configuration(device, cut)
+        except RuntimeError as error:
+            raise DeviceError(
+                f"expected {device.name} to be cut into {count} logical device(s). Received: a "
+                "process in which TensorFlow has already started its devices. Use one "
+                "logical_devices for all transforms of a process, and build no model before."
+            ) from error
+
+
+def _choose(devices: Devices | Sequence[str] | str) -> tuple[str, ...]:
+    import tensorflow as tf
+
+    present = {
+        kind: [device.name for device in tf.config.list_logical_devices(kind)]
+        for kind in ("GPU", "CPU")
+    }
+    if devices == "all":
+        if not present["GPU"] and nvidia_device_present():
+            raise DeviceError(
+                "expected TensorFlow to use this host's NVIDIA device. Received: no GPU from "
+                "TensorFlow. Install mirrorbeam[gpu] and check the driver, or pass "
+                "devices=('CPU:0',)."
+            )
+        return tuple(present["GPU"] or present["CPU"])
+    names = (devices,) if isinstance(devices, str) else tuple(devices)
+    known = {
+        name.rsplit("device:", 1)[-1]: name for names_of in present.values() for name in names_of
+    }
+    absent = [name for name in names if _short(name) not in known]
+    if absent or not names:
+        raise DeviceError(
+            f"expected devices among {', '.join(known)}. Received: {', '.join(absent) or 'none'}. "
+            "Pass devices='all' or names that are there."
+        )
+    if len({_short(name) for name in names}) < len(names):
+        raise DeviceError(f"expected each device once. Received: {', '.join(names)}.")
+    if len({_short(name).split(":")[0] for name in names}) > 1:
+        raise DeviceError(
+            f"expected devices of one kind. Received: {', '.join(names)}. Replicas run in lock "
+            "step: a CPU beside a GPU would hold it back."
+        )
+    return tuple(known[_short(name)] for name in names)
+
+
+def _short(name: str) -> str:
+    return name.rsplit("device:", 1)[-1].lstrip("/").upper()

@@ -1,0 +1,264 @@
+"""The one traced function: a slice per replica in, named outputs per replica out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from transforms.engine.arrays import dtype_name
+from transforms.engine.replicas import DeviceError, Replicas
+from transforms.engine.signature import Signature, TensorField
+from transforms.engine.slicing import Columns
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_LOG = logging.getLogger(__name__)
+
+Tensors = dict[str, "tf.Tensor"]
+Preprocess = Callable[..., Any]
+
+
+class CallableModel(Protocol):
+    """What a step needs of a loaded model."""
+
+    signature: Signature
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        """Named outputs for named inputs, in replica context."""
+
+
+class SetupError(ValueError):
+    """The model, the preprocessing and the columns do not fit together."""
+
+
+class Step:
+    """Preprocessing and model in one ``tf.function`` over all replicas.
+
+    The input signature is fixed, with a free row dimension, so that no batch size
+    traces again. Host tensors are made on the CPU: each replica's slice then goes to
+    its own device once.
+    """
+
+    def __init__(
+        self,
+        model: CallableModel,
+        replicas: Replicas,
+        fields: Sequence[TensorField],
+        *,
+        preprocess: Preprocess | None = None,
+        xla: bool = False,
+    ) -> None:
+        """Traces the step.
+
+        Args:
+          model: loaded in the strategy's scope.
+          replicas: where it runs.
+          fields: the columns that a batch has; the model's inputs, or the parameters of
+            `preprocess`. Unknown dimensions stay free in the trace.
+          preprocess: a function of tensors by column name; traced into the step.
+          xla: compile. Each batch size is compiled once; only for fixed shapes.
+
+        Raises:
+          SetupError: the trace failed, or the model's outputs cannot be named columns.
+          DeviceError: XLA with several logical CPUs, which it cannot address.
+        """
+        if xla and replicas.count > 1 and replicas.kind == "CPU":
+            raise DeviceError(
+                f"expected one CPU device with xla=True. Received: {replicas.count} logical CPUs. "
+                "XLA on the CPU runs on CPU:0 only; pass devices=('CPU:0',) or xla=False."
+            )
+        self.fields = tuple(fields)
+        self._model = model
+        self._replicas = replicas
+        self._preprocess = _with_autograph(preprocess) if preprocess else None
+        self._traces_lock = threading.Lock()
+        self.traces = 0
+        self._function = self._build(xla)
+        self.outputs = self._trace()
+
+    def __call__(self, slices: Sequence[Columns]) -> list[Tensors]:
+        """Runs one batch.
+
+        Args:
+          slices: one per replica, none without rows.
+
+        Returns:
+          Named tensors per replica. On a GPU they may still be under way.
+        """
+        import tensorflow as tf
+
+        with self._replicas.exclusive(), tf.device("/CPU:0"):
+            return self._function(
+                [
+                    {field.name: tf.constant(columns[field.name]) for field in self.fields}
+                    for columns in slices
+                ]
+            )
+
+    def _build(self, xla: bool) -> Callable[..., list[Tensors]]:
+        import tensorflow as tf
+
+        strategy, count = self._replicas.strategy, self._replicas.count
+        specs = {
+            field.name: tf.TensorSpec(
+                None if field.shape is None else [None, *field.shape], tf.as_dtype(field.dtype)
+            )
+            for field in self.fields
+        }
+
+        def on_one_replica(columns: Tensors) -> Tensors:
+            with self._traces_lock:
+                self.traces += 1
+            return self._predict(columns)
+
+        if xla:
+            compiled = [
+                tf.function(on_one_replica, jit_compile=True, autograph=False)
+                for _ in range(count)
+            ]
+
+            @tf.function(input_signature=[[specs] * count], autograph=False)
+            def step(slices: list[Tensors]) -> list[Tensors]:
+                # A mirrored variable resolves to the copy on the device in force.
+                results = []
+                for device, function, columns in zip(
+                    self._replicas.devices, compiled, slices, strict=True
+                ):
+                    with tf.device(device):
+                        results.append(function(columns))
+                return results
+        else:
+
+            @tf.function(input_signature=[[specs] * count], autograph=False)
+            def step(slices: list[Tensors]) -> list[Tensors]:
+                per_replica = {
+                    name: strategy.experimental_distribute_values_from_function(
+                        lambda context, name=name: slices[context.replica_id_in_sync_group][name]
+                    )
+                    for name in specs
+                }
+                outputs = strategy.run(on_one_replica, args=(per_replica,))
+                local = {
+                    name: strategy.experimental_local_results(value)
+                    for name, value in outputs.items()
+                }
+                return [
+                    {name: values[index] for name, values in local.items()}
+                    for index in range(count)
+                ]
+
+        return step
+
+    def _predict(self, columns: Tensors) -> Tensors:
+        import tensorflow as tf
+
+        rows = tf.shape(next(iter(columns.values())))[0]
+        inputs = columns if self._preprocess is None else self._preprocessed(columns)
+        outputs = self._model(inputs)
+        for name, value in outputs.items():
+            if not isinstance(value, tf.Tensor):
+                raise SetupError(
+                    f"expected output {name!r} as a dense tensor. Received: "
+                    f"{type(value).__name__}. Convert it in the model, for example with to_tensor()."
+                )
+        # An output without a row dimension is the same for every row.
+        return {
+            name: tf.repeat(value[tf.newaxis], rows) if value.shape.rank == 0 else value
+            for name, value in outputs.items()
+        }
+
+    def _preprocessed(self, columns: Tensors) -> Tensors:
+        assert self._preprocess is not None
+        result = self._preprocess(**columns)
+        names = [field.name for field in self._model.signature.inputs]
+        if not isinstance(result, Mapping):
+            if len(names) != 1:
+                raise SetupError(
+                    f"expected preprocess to return a dict of the model's inputs {names}. "
+                    f"Received: {type(result).__name__}."
+                )
+            return {names[0]: result}
+        if set(result) != set(names):
+            raise SetupError(
+                f"expected preprocess to return the model's inputs {names}. "
+                f"Received: {sorted(result)}."
+            )
+        return dict(result)
+
+    def _trace(self) -> tuple[TensorField, ...]:
+        try:
+            concrete = self._function.get_concrete_function()  # type: ignore[attr-defined]
+        except (SetupError, DeviceError):
+            raise
+        except Exception as error:
+            described = ", ".join(f"{field.name}: {field}" for field in self.fields)
+            raise SetupError(
+                f"expected the model to take {described}. Received from TensorFlow while tracing "
+                f"it{' and the preprocessing' if self._preprocess else ''}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        return tuple(
+            _field_of(name, tensor) for name, tensor in concrete.structured_outputs[0].items()
+        )
+
+
+def fields_of_arrays(columns: Columns) -> tuple[TensorField, ...]:
+    """What a batch turned out to hold: dtypes, and the shapes of its rows."""
+    return tuple(
+        TensorField(name, dtype_name(values), tuple(values.shape[1:]))
+        for name, values in columns.items()
+    )
+
+
+def merge_fields(
+    known: Sequence[TensorField], seen: Sequence[TensorField]
+) -> tuple[TensorField, ...]:
+    """The narrowest fields that hold both: dimensions that differ become free."""
+    by_name = {field.name: field for field in seen}
+    return tuple(_merge(field, by_name[field.name]) for field in known)
+
+
+def fits(fields: Sequence[TensorField], columns: Columns) -> bool:
+    """Whether a step traced for `fields` takes these arrays."""
+    return all(_fits(field, columns[field.name]) for field in fields)
+
+
+def _fits(field: TensorField, values: np.ndarray) -> bool:
+    if dtype_name(values) != field.dtype:
+        return False
+    if field.shape is None:
+        return True
+    sizes = values.shape[1:]
+    return len(sizes) == len(field.shape) and all(
+        want is None or want == size for want, size in zip(field.shape, sizes, strict=True)
+    )
+
+
+def _merge(known: TensorField, seen: TensorField) -> TensorField:
+    if known.dtype != seen.dtype:
+        raise SetupError(
+            f"expected column {known.name!r} as {known} in every batch. Received: {seen}. "
+            "Pass input_spec to fix what a column holds."
+        )
+    if known.shape is None or seen.shape is None or len(known.shape) != len(seen.shape):
+        return TensorField(known.name, known.dtype, None)
+    shape = tuple(a if a == b else None for a, b in zip(known.shape, seen.shape, strict=True))
+    return TensorField(known.name, known.dtype, shape)
+
+
+def _with_autograph(preprocess: Preprocess) -> Preprocess:
+    import tensorflow as tf
+
+    # Only the user's function may hold Python conditions on tensors.
+    return tf.function(preprocess)
+
+
+def _field_of(name: str, tensor: Any) -> TensorField:
+    if tensor.shape.rank is None:
+        return TensorField(name, tensor.dtype.name, None)
+    return TensorField(name, tensor.dtype.name, tuple(tensor.shape.as_list()[1:]))
