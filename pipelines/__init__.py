@@ -1,0 +1,1 @@
+"""Jobs that people run: read, preprocess, infer, write."""

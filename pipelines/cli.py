@@ -1,0 +1,134 @@
+"""The command `mirrorbeam`: its commands, their flags and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import NoReturn, Protocol
+
+from pipelines import options
+from pipelines.beam_options import refuse_undeclared
+from pipelines.errors import CommandError
+
+_LOG = logging.getLogger(__name__)
+
+EXIT_DONE, EXIT_FAILED, EXIT_WRONG = 0, 1, 2
+
+_OWN_LOGGERS = ("pipelines", "transforms")
+
+
+class Command(Protocol):
+    """What the module of a command has."""
+
+    def run(self, flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
+        """Carries the command out and gives the exit code."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message.rstrip('.')}. See {self.prog} --help.")
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="versions of this and its parts")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        python = ".".join(map(str, sys.version_info[:3]))
+        parts = [f"{name} {_version(name)}" for name in ("tensorflow", "apache-beam", "tfx-bsl")]
+        sys.stdout.write(
+            f"mirrorbeam {_version('mirrorbeam')} (Python {python}, {', '.join(parts)})\n"
+        )
+        parser.exit(0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `mirrorbeam`.
+
+    Args:
+      argv: the arguments; those of the process where it is None.
+
+    Returns:
+      0 when it is done, 1 when the job failed or was stopped, 2 when the command was wrong.
+    """
+    parser = build_parser()
+    try:
+        flags, rest = parser.parse_known_args(argv)
+        if flags.command is None:
+            parser.error("expected a command: score or inspect")
+        own_flags = _long_flags(parser, flags.command)
+        if flags.command == "score":
+            refuse_undeclared(rest, own_flags)
+        elif rest:
+            parser.error(f"expected flags of mirrorbeam {flags.command}. Received: {rest[0]}")
+        _set_up_logging()
+        command: Command = importlib.import_module(f"pipelines.{flags.command}")
+        return command.run(flags, rest)
+    except SystemExit as leave:
+        return int(leave.code or 0)
+    except CommandError as error:
+        sys.stderr.write(f"mirrorbeam: {error}\n")
+        return EXIT_WRONG
+    except KeyboardInterrupt:
+        _LOG.error("stopped before the job was done")
+        return EXIT_FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; building it imports neither Beam nor TensorFlow."""
+    parser = _Parser(
+        prog="mirrorbeam",
+        allow_abbrev=False,
+        description="Scores whole datasets with TensorFlow models on every device.",
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    score = commands.add_parser(
+        "score",
+        allow_abbrev=False,
+        help="read, preprocess, infer, write",
+        description="Reads a dataset, runs a model over every row and writes the predictions. "
+        "Flags that are not listed here are Beam pipeline options, such as --runner "
+        "(default: FnApiRunner).",
+    )
+    options.add_score_arguments(score)
+    inspect = commands.add_parser(
+        "inspect",
+        allow_abbrev=False,
+        help="what a model takes and gives",
+        description="Shows a model's inputs, outputs and variables, what will be mirrored, and "
+        "which columns fit.",
+    )
+    inspect.add_argument("model", metavar="MODEL", help=options.MODEL_HELP)
+    inspect.add_argument("--json", action="store_true", help="as JSON")
+    options.add_model_arguments(inspect)
+    return parser
+
+
+def _long_flags(parser: argparse.ArgumentParser, command: str) -> list[str]:
+    actions = parser._subparsers._group_actions[0].choices[command]._actions  # type: ignore
+    return [flag for action in actions for flag in action.option_strings if flag[:2] == "--"]
+
+
+def _set_up_logging() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    logging.basicConfig(
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    for name in _OWN_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,315 @@
+"""The flags of `mirrorbeam score`: their declaration, and their values as one typed object."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from typing import Any, Literal
+
+INPUT_FORMATS = ("auto", "tfrecord", "parquet", "images", "csv", "jsonl")
+OUTPUT_FORMATS = ("parquet", "tfrecord", "jsonl", "csv")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+DEFAULT_SPLIT_BYTES = 64 * 2**20
+MODEL_HELP = "a .keras, .h5 or .weights.h5 file or a SavedModel folder, on any Beam filesystem"
+
+# None is the default: every column that the model does not consume.
+Keep = tuple[str, ...] | Literal["all"] | None
+
+_BYTE_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFlags:
+    """Which model, and what its file may do."""
+
+    path: str
+    signature: str | None = None
+    builder: str | None = None
+    custom_objects: tuple[tuple[str, str], ...] = ()
+    trust: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreOptions:
+    """One `mirrorbeam score` command, its values checked one by one but not against the data.
+
+    Attributes:
+      format_flags: values of the flags that sources and sinks declare themselves.
+    """
+
+    input: tuple[str, ...]
+    model: ModelFlags
+    output: str
+    input_format: str = "auto"
+    output_format: str = "parquet"
+    input_map: tuple[tuple[str, str], ...] = ()
+    keep: Keep = None
+    batch_size: int | Literal["auto"] = "auto"
+    devices: tuple[str, ...] | Literal["all"] = "all"
+    logical_devices: int | None = None
+    preprocess: str | None = None
+    image_size: tuple[int, int] | None = None
+    split_bytes: int = DEFAULT_SPLIT_BYTES
+    precision: str | None = None
+    xla: bool = False
+    provenance: bool = True
+    max_failed_fraction: float = 0.01
+    overwrite: bool = False
+    dry_run: bool = False
+    format_flags: argparse.Namespace = dataclasses.field(default_factory=argparse.Namespace)
+
+    @classmethod
+    def from_namespace(cls, flags: argparse.Namespace) -> ScoreOptions:
+        """What the parser of `add_score_arguments` understood."""
+        values = dict(vars(flags))
+        values.pop("command", None)
+        model = ModelFlags(**{field: values.pop(flag) for flag, field in _MODEL_FLAGS.items()})
+        own = {field.name for field in dataclasses.fields(cls)}
+        format_flags = {name: values.pop(name) for name in list(values) if name not in own}
+        values["input"] = tuple(values["input"])
+        return cls(model=model, format_flags=argparse.Namespace(**format_flags), **values)
+
+    def as_arguments(self) -> dict[str, Any]:
+        """The flags by name as plain values, for the plan and the report."""
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("model", "format_flags")
+        }
+        for flag, field in _MODEL_FLAGS.items():
+            values[flag] = getattr(self.model, field)
+        return values | vars(self.format_flags)
+
+
+_MODEL_FLAGS = {
+    "model": "path",
+    "signature": "signature",
+    "builder": "builder",
+    "custom_objects": "custom_objects",
+    "trust_model": "trust",
+}
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Declares the flags that say how a model is loaded, for every command that takes one."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--signature",
+        metavar="NAME",
+        help="SavedModel signature (default: serving_default, or the only one)",
+    )
+    group.add_argument(
+        "--builder",
+        metavar="MODULE:FUNCTION",
+        type=_object_path,
+        help="builds the model that a .weights.h5 file fills",
+    )
+    group.add_argument(
+        "--custom_objects",
+        metavar="NAME=MODULE:NAME,…",
+        type=_named_objects,
+        default=(),
+        help="classes and functions that a Keras file refers to",
+    )
+    group.add_argument(
+        "--trust_model",
+        action="store_true",
+        help="allow code inside the model file, such as Lambda layers",
+    )
+    return group
+
+
+def add_score_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags of `mirrorbeam score`, but for those of sources and sinks."""
+    group = parser.add_argument_group("input")
+    group.add_argument(
+        "--input",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="PATH",
+        help="glob(s), file(s) or folder(s) on any Beam filesystem",
+    )
+    group.add_argument(
+        "--input_format",
+        choices=INPUT_FORMATS,
+        default="auto",
+        help="auto goes by suffix (default)",
+    )
+    group.add_argument(
+        "--input_map",
+        metavar="INPUT=COLUMN,…",
+        type=_pairs,
+        default=(),
+        help="which column feeds which model input (default: by name)",
+    )
+    group.add_argument(
+        "--preprocess",
+        metavar="FILE.py:FUNCTION",
+        help="traced into the device step: file.py:function, whose text travels with the job, "
+        "or package.module:function; its parameters are column names",
+    )
+    group.add_argument(
+        "--image_size",
+        metavar="H,W",
+        type=_size,
+        help="resize images to this on the device, bilinear (default: the signature's size)",
+    )
+    group.add_argument(
+        "--split_bytes",
+        metavar="BYTES",
+        type=_bytes,
+        default=DEFAULT_SPLIT_BYTES,
+        help="input bytes per split, such as 67108864 or 64MiB (default)",
+    )
+
+    group = add_model_arguments(parser)
+    group.add_argument("--model", required=True, metavar="PATH", help=MODEL_HELP)
+    group.add_argument(
+        "--precision", choices=PRECISIONS, help="dtype policy of a Keras file's layers"
+    )
+
+    group = parser.add_argument_group("output")
+    group.add_argument("--output", required=True, metavar="FOLDER", help="folder, not in use yet")
+    group.add_argument(
+        "--output_format", choices=OUTPUT_FORMATS, default="parquet", help="(default: parquet)"
+    )
+    group.add_argument(
+        "--keep",
+        metavar="COLUMN,…",
+        type=_keep,
+        help="columns copied to the output: names, all or none (default: every column that the "
+        "model does not consume)",
+    )
+    group.add_argument(
+        "--provenance",
+        metavar="on|off",
+        type=_on_off,
+        default=True,
+        help="write _source and _row with every row (default: on)",
+    )
+    group.add_argument(
+        "--max_failed_fraction",
+        metavar="FRACTION",
+        type=_fraction,
+        default=0.01,
+        help="more failed rows than this share of all, and more than 10, fail the job "
+        "(default: 0.01)",
+    )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="delete what an earlier job wrote to this folder, and start anew",
+    )
+
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--batch_size",
+        metavar="ROWS",
+        type=_batch_size,
+        default="auto",
+        help="rows of a step over all devices, or auto (default)",
+    )
+    group.add_argument(
+        "--devices",
+        metavar="NAMES",
+        type=_devices,
+        default="all",
+        help="all (default), or names such as GPU:0,GPU:1",
+    )
+    group.add_argument(
+        "--logical_devices",
+        metavar="N",
+        type=_positive,
+        help="make N logical devices of each physical one",
+    )
+    group.add_argument("--xla", action="store_true", help="compile the step with XLA")
+    group.add_argument(
+        "--dry_run", action="store_true", help="validate everything, print the plan, run nothing"
+    )
+
+
+def _reject(expected: str, text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"expected {expected}. Received: {text!r}.")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise _reject("names separated by commas", text)
+    return names
+
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    pairs: dict[str, str] = {}
+    for item in text.split(","):
+        name, separator, value = (part.strip() for part in item.partition("="))
+        if not (name and separator and value) or name in pairs:
+            raise _reject("name=value pairs separated by commas, each name once", text)
+        pairs[name] = value
+    return tuple(pairs.items())
+
+
+def _object_path(text: str) -> str:
+    if not re.fullmatch(r"[\w.]+:[\w.]+", text):
+        raise _reject("module:name", text)
+    return text
+
+
+def _named_objects(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, _object_path(path)) for name, path in _pairs(text))
+
+
+def _keep(text: str) -> Keep:
+    if text == "all":
+        return "all"
+    return () if text == "none" else _names(text)
+
+
+def _devices(text: str) -> tuple[str, ...] | Literal["all"]:
+    return "all" if text == "all" else _names(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise _reject("a whole number above 0", text)
+    return int(text)
+
+
+def _batch_size(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise _reject("auto or a whole number above 0", text)
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9][0-9]*)\s*,\s*([1-9][0-9]*)", text.strip(), re.ASCII)
+    if match is None:
+        raise _reject("height,width in pixels, such as 224,224", text)
+    return int(match[1]), int(match[2])
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"([1-9][0-9]*)\s*([a-z]*)", text.strip(), re.IGNORECASE | re.ASCII)
+    if match is None or match[2].upper() not in _BYTE_UNITS:
+        raise _reject("a number of bytes, such as 67108864 or 64MiB", text)
+    return int(match[1]) * _BYTE_UNITS[match[2].upper()]
+
+
+def _on_off(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise _reject("on or off", text)
+    return text == "on"
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise _reject("a number from 0 to 1", text) from None
+    if not 0 <= value <= 1:
+        raise _reject("a number from 0 to 1", text)
+    return value

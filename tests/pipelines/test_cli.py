@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("apache_beam", "tensorflow", "keras", "tfx_bsl")
+SCORE = ["score", "--input", "in", "--model", "m.keras", "--output", "out"]
+
+RUN_AND_LIST_MODULES = f"""
+import sys
+from pipelines.cli import main
+code = main(sys.argv[1:])
+print("code", code, "heavy", [name for name in {HEAVY!r} if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["score", "--help"], 0),
+        (["inspect", "--help"], 0),
+        ([], 2),
+        (["scor"], 2),
+        (["score"], 2),
+        ([*SCORE, "--batch_size", "x"], 2),
+        ([*SCORE, "--batchsize", "3"], 2),
+        ([*SCORE, "leftover"], 2),
+        (["inspect", "m.keras", "--runner", "x"], 2),
+    ],
+)
+def test_help_and_argument_errors_import_neither_beam_nor_tensorflow(
+    arguments: list[str], code: int
+):
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_AND_LIST_MODULES, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == f"code {code} heavy []"
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("mirrorbeam: ") == (code == 2)
+
+
+def test_importing_the_packages_imports_neither_beam_nor_tensorflow():
+    script = (
+        f"import sys, transforms, pipelines; "
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_module_runs_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("mirrorbeam ")
+    assert "tensorflow 2." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "expected a command: score or inspect"),
+        (["tune"], "invalid choice: 'tune'"),
+        (["score", "--input", "in"], "the following arguments are required: --model, --output"),
+        ([*SCORE, "--batchsize", "3"], "Received: --batchsize. Did you mean --batch_size?"),
+        ([*SCORE, "--runer=x"], "Received: --runer. Did you mean --runner?"),
+        ([*SCORE, "--xla", "stray"], "Received: stray."),
+        ([*SCORE, "--direct_num_workers", "many"], "--direct_num_workers"),
+        ([*SCORE, "--runner=NoSuchRunner"], "NoSuchRunner"),
+        (["inspect", "m.keras", "--batch_size=3"], "Received: --batch_size=3"),
+    ],
+)
+def test_a_wrong_command_is_explained_in_one_paragraph(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("mirrorbeam: ")
+    assert message.count("\n") == 1
+    assert expected in message
