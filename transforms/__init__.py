@@ -1,0 +1,38 @@
+"""Apache Beam transforms that score whole datasets with TensorFlow models on every local GPU.
+
+Names are resolved when they are used: importing this package starts neither TensorFlow nor Beam.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transforms.batching import Batching as Batching
+    from transforms.engine.model import ModelError as ModelError
+    from transforms.engine.model import ModelSpec as ModelSpec
+    from transforms.inference import InferenceResult as InferenceResult
+    from transforms.inference import MirroredInference as MirroredInference
+    from transforms.inference import MirroredInferenceDoFn as MirroredInferenceDoFn
+
+_HOMES = {
+    "Batching": "transforms.batching",
+    "InferenceResult": "transforms.inference",
+    "MirroredInference": "transforms.inference",
+    "MirroredInferenceDoFn": "transforms.inference",
+    "ModelError": "transforms.engine.model",
+    "ModelSpec": "transforms.engine.model",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -36,7 +36,9 @@ def field_row_bytes(fields: Sequence[TensorField]) -> int:
         entries = 1
         for size in field.shape or ():
             entries *= size or 1
-        entry_bytes = _STRING_BYTES if field.dtype == "string" else numpy_dtype(field.dtype).itemsize
+        entry_bytes = (
+            _STRING_BYTES if field.dtype == "string" else numpy_dtype(field.dtype).itemsize
+        )
         total += entries * entry_bytes
     return total
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 _ALLOCATION_SIGNS = (
@@ -29,12 +30,14 @@ class InferenceError(NamedTuple):
 
 
 _MESSAGE_CHARACTERS = 500
+# TensorFlow puts the Python stack of the failing node before what went wrong.
+_STACK = re.compile(r'^(Graph execution error:|Detected at node .*|  File ".*)$', re.MULTILINE)
 
 
 def describe(error: BaseException) -> InferenceError:
-    """The error as a failure record says it."""
-    message = getattr(error, "message", None) or str(error)
-    return InferenceError(type(error).__name__, str(message)[:_MESSAGE_CHARACTERS])
+    """The error as a failure record says it: without stacks, at most 500 characters."""
+    message = _STACK.sub("", str(getattr(error, "message", None) or error)).strip()
+    return InferenceError(type(error).__name__, message[:_MESSAGE_CHARACTERS])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

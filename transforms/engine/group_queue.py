@@ -102,9 +102,11 @@ class GroupQueue:
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closed
-                or not self._groups
-                or self._bytes + group.bytes <= self._limit_bytes
+                lambda: (
+                    self._closed
+                    or not self._groups
+                    or self._bytes + group.bytes <= self._limit_bytes
+                )
             )
             if self._closed:
                 return False

@@ -25,7 +25,7 @@ def ladder(limit: int, replicas: int) -> tuple[int, ...]:
     power = 1
     while power <= most:
         steps.add(power)
-        if 2 <= power and power * 3 // 2 <= most:
+        if power >= 2 and power * 3 // 2 <= most:
             steps.add(power * 3 // 2)
         power *= 2
     return tuple(step * replicas for step in sorted(steps))

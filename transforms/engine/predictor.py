@@ -27,8 +27,15 @@ from transforms.engine.group_queue import (
 from transforms.engine.ladder import ladder, padded_rows
 from transforms.engine.replicas import Replicas
 from transforms.engine.signature import Signature, TensorField
-from transforms.engine.slicing import Columns, count_rows, cut, gather, join, pad
-from transforms.engine.slicing import slice_for_replicas
+from transforms.engine.slicing import (
+    Columns,
+    count_rows,
+    cut,
+    gather,
+    join,
+    pad,
+    slice_for_replicas,
+)
 from transforms.engine.step import (
     CallableModel,
     Preprocess,
@@ -280,9 +287,7 @@ class Predictor:
 
     def _collect(self, tensors: list[Tensors], rows: int) -> dict[str, np.ndarray]:
         started = time.perf_counter()
-        slices = [
-            {name: tensor.numpy() for name, tensor in outputs.items()} for outputs in tensors
-        ]
+        slices = [{name: tensor.numpy() for name, tensor in outputs.items()} for outputs in tensors]
         self.statistics.step_seconds += time.perf_counter() - started
         _check_rows(slices, rows)
         self.statistics.rows += rows

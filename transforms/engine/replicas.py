@@ -63,8 +63,9 @@ class Replicas:
             yield
 
 
-def open_replicas(devices: Devices | Sequence[str] | str = "all",
-                  logical_devices: int | None = None) -> Replicas:
+def open_replicas(
+    devices: Devices | Sequence[str] | str = "all", logical_devices: int | None = None
+) -> Replicas:
     """Sets the process's devices up and mirrors over the chosen ones.
 
     Args:

@@ -118,8 +118,7 @@ class Step:
 
         if xla:
             compiled = [
-                tf.function(on_one_replica, jit_compile=True, autograph=False)
-                for _ in range(count)
+                tf.function(on_one_replica, jit_compile=True, autograph=False) for _ in range(count)
             ]
 
             @tf.function(input_signature=[[specs] * count], autograph=False)

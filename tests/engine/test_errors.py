@@ -1,0 +1,61 @@
+"""Which errors ask for a smaller batch, and how errors read in a failure record."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+from transforms.engine.errors import describe, is_out_of_memory
+
+OUT_OF_MEMORY = [
+    tf.errors.ResourceExhaustedError(
+        None, None, "OOM when allocating tensor with shape[4096,1024] by allocator GPU_0_bfc"
+    ),
+    tf.errors.InternalError(None, None, "Failed to allocate scratch space: out of memory"),
+    tf.errors.InternalError(None, None, "cuDNN launch failure: CUDNN_STATUS_ALLOC_FAILED"),
+    tf.errors.InternalError(
+        None, None, "failed to create cublas handle: CUBLAS_STATUS_ALLOC_FAILED"
+    ),
+    tf.errors.UnknownError(None, None, "CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
+]
+OTHERS = [
+    tf.errors.InvalidArgumentError(None, None, "Incompatible shapes: [8] vs. [0]"),
+    tf.errors.InternalError(None, None, "Blas GEMM launch failed"),
+    tf.errors.InvalidArgumentError(None, None, "the text says: out of memory"),
+    MemoryError("of the host"),
+    ValueError("out of memory"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=str)
+def test_out_of_memory(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", OTHERS, ids=repr)
+def test_other_errors(error: Exception) -> None:
+    assert not is_out_of_memory(error)
+
+
+def test_a_real_allocation_failure_is_recognised() -> None:
+    with pytest.raises(tf.errors.ResourceExhaustedError) as raised:
+        tf.zeros([2500, 1024, 1024, 1024])
+    assert is_out_of_memory(raised.value)
+
+
+def test_a_description_has_no_stack() -> None:
+    @tf.function
+    def check(x: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.assert_positive(x, "not positive")]):
+            return tf.identity(x)
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        check(tf.constant([-1.0]))
+    described = describe(raised.value)
+    assert described.error == "InvalidArgumentError"
+    assert described.message.startswith("assertion failed: [not positive")
+    assert "File" not in described.message
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(describe(ValueError("x" * 10_000)).message) == 500

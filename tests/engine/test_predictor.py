@@ -1,0 +1,304 @@
+"""The predictor against a plain loop over the bare model, on one, two and three replicas."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from transforms.engine.predictor import Predictor
+from transforms.engine.replicas import Replicas, open_replicas
+from transforms.engine.signature import Signature, TensorField
+from transforms.engine.step import SetupError
+
+pytestmark = pytest.mark.usefixtures("logical_cpus")
+
+Call = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+
+
+class Model:
+    """A model that is a function."""
+
+    def __init__(self, call: Call, *inputs: TensorField) -> None:
+        self.signature = Signature("test", inputs)
+        self._call = call
+
+    def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return self._call(inputs)
+
+
+X = TensorField("x", "float32", (4,))
+WEIGHTS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+
+
+def linear(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {"y": tf.matmul(inputs["x"], WEIGHTS), "total": tf.reduce_sum(inputs["x"], axis=1)}
+
+
+def fails_on_negative(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    with tf.control_dependencies([tf.debugging.assert_non_negative(inputs["x"], "a bad row")]):
+        return {"y": tf.identity(inputs["x"][:, 0])}
+
+
+@pytest.fixture(params=[1, 2, 3])
+def replicas(request: pytest.FixtureRequest, logical_cpus: int) -> Replicas:
+    return open_replicas([f"CPU:{index}" for index in range(request.param)])
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Predictor]]:
+    predictors: list[Predictor] = []
+
+    def open_one(*args: object, **options: object) -> Predictor:
+        predictors.append(Predictor(*args, **options))  # type: ignore[arg-type]
+        return predictors[-1]
+
+    yield open_one
+    for predictor in predictors:
+        predictor.close()
+
+
+def rows_of(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 16, 17, 100])
+def test_values_order_and_count(
+    opened: Callable[..., Predictor], replicas: Replicas, rows: int
+) -> None:
+    predictor = opened(Model(linear, X), replicas, rows=16)
+    values = rows_of(rows)
+    scored = predictor.predict({"x": values})
+    assert list(scored.outputs) == ["y", "total"]
+    np.testing.assert_allclose(scored.outputs["y"], values @ WEIGHTS, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scored.outputs["total"], values.sum(axis=1), rtol=1e-5, atol=1e-6)
+    assert not scored.errors
+
+
+def test_outputs_are_known_from_the_trace(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(Model(linear, X), replicas)
+    assert predictor.outputs == (
+        TensorField("y", "float32", (3,)),
+        TensorField("total", "float32", ()),
+    )
+
+
+def test_groups_share_batches_and_no_size_traces_again(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(Model(linear, X), replicas, rows=12)
+    traces = predictor.traces
+    groups = [rows_of(size, size) for size in range(1, 40)]
+    futures = [predictor.submit({"x": group}) for group in groups]
+    for group, future in zip(groups, futures, strict=True):
+        np.testing.assert_allclose(
+            future.result().outputs["y"], group @ WEIGHTS, rtol=1e-5, atol=1e-6
+        )
+    assert predictor.traces == traces == replicas.count
+    assert sum(predictor.statistics.batches.values()) < sum(map(len, groups)) / 8
+    assert max(predictor.statistics.batches) <= 12
+
+
+def test_many_threads(opened: Callable[..., Predictor], replicas: Replicas) -> None:
+    predictor = opened(Model(linear, X), replicas, rows=8)
+
+    def score(seed: int) -> bool:
+        values = rows_of(seed % 23 + 1, seed)
+        return np.allclose(
+            predictor.predict({"x": values}).outputs["y"], values @ WEIGHTS, rtol=1e-4, atol=1e-5
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(score, range(200)))
+
+
+def test_no_rows(opened: Callable[..., Predictor], replicas: Replicas) -> None:
+    scored = opened(Model(linear, X), replicas).predict({"x": rows_of(0)})
+    assert scored.outputs["y"].shape == (0, 3)
+    assert scored.outputs["y"].dtype == np.float32
+
+
+@pytest.mark.parametrize("bad", [[0], [16], [3, 4, 15], list(range(17))])
+def test_bad_rows_fail_alone(
+    opened: Callable[..., Predictor], replicas: Replicas, bad: list[int]
+) -> None:
+    predictor = opened(Model(fails_on_negative, X), replicas, rows=8)
+    values = np.abs(rows_of(17)) + 1
+    values[bad] *= -1
+    scored = predictor.predict({"x": values})
+    assert sorted(scored.errors) == bad
+    np.testing.assert_array_equal(
+        scored.outputs["y"], np.delete(values[:, 0], bad).astype(np.float32)
+    )
+    for reason in scored.errors.values():
+        assert reason.error == "InvalidArgumentError"
+        assert "a bad row" in reason.message
+
+
+def test_bad_rows_of_groups_that_share_a_batch(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    gate = threading.Event()
+
+    def wait() -> np.float32:
+        gate.wait()
+        return np.float32(0)
+
+    def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        zero = tf.ensure_shape(tf.numpy_function(wait, [], tf.float32, stateful=True), [])
+        return fails_on_negative({"x": inputs["x"] + zero})
+
+    gate.set()
+    predictor = opened(Model(call, X), replicas, rows=64)
+    gate.clear()
+    groups = [np.abs(rows_of(5, seed)) + 1 for seed in range(6)]
+    groups[2][1] *= -1
+    groups[5][4] *= -1
+    futures = [predictor.submit({"x": group}) for group in groups]
+    gate.set()
+    failed = {
+        (index, row) for index, future in enumerate(futures) for row in future.result().errors
+    }
+    assert failed == {(2, 1), (5, 4)}
+    for group, future in zip(groups, futures, strict=True):
+        good = group[(group > 0).all(axis=1), 0]
+        np.testing.assert_allclose(future.result().outputs["y"], good)
+
+
+def test_rows_of_different_shapes_run_apart(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    free = TensorField("x", "float32", (None,))
+    predictor = opened(
+        Model(lambda inputs: {"y": tf.reduce_sum(inputs["x"], axis=1)}, free), replicas
+    )
+    traces = predictor.traces
+    groups = [np.full((3, length), length, np.float32) for length in (1, 5, 2, 5, 9)]
+    futures = [predictor.submit({"x": group}) for group in groups]
+    for group, future in zip(groups, futures, strict=True):
+        np.testing.assert_allclose(future.result().outputs["y"], group.sum(axis=1))
+    assert predictor.traces == traces
+
+
+def test_an_output_without_rows_is_repeated(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(
+        Model(lambda inputs: {"y": inputs["x"][:, 0], "version": tf.constant(7)}, X), replicas
+    )
+    np.testing.assert_array_equal(predictor.predict({"x": rows_of(5)}).outputs["version"], [7] * 5)
+
+
+def test_strings(opened: Callable[..., Predictor], replicas: Replicas) -> None:
+    text = TensorField("text", "string", ())
+    predictor = opened(
+        Model(lambda inputs: {"upper": tf.strings.upper(inputs["text"])}, text), replicas
+    )
+    words = np.array([b"one", b"two", b"drei", b""], dtype=object)
+    assert predictor.predict({"text": words}).outputs["upper"].tolist() == [
+        b"ONE",
+        b"TWO",
+        b"DREI",
+        b"",
+    ]
+
+
+def test_preprocessing_is_traced_on_the_first_batch(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(
+        Model(linear, X), replicas, preprocess=lambda a, b: tf.cast(a, tf.float32) / b[:, None]
+    )
+    assert predictor.outputs is None
+    a = np.arange(20, dtype=np.uint8).reshape(5, 4)
+    b = np.arange(1, 6, dtype=np.float32)
+    scored = predictor.predict({"a": a, "b": b})
+    np.testing.assert_allclose(
+        scored.outputs["y"], (a / b[:, None]).astype(np.float32) @ WEIGHTS, rtol=1e-5
+    )
+    assert predictor.traces == replicas.count
+
+
+def test_a_column_that_changes_its_length_is_traced_once_more(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(
+        Model(linear, X), replicas, preprocess=lambda a: tf.repeat(a[:, :1], 4, axis=1)
+    )
+    for length in (3, 4, 5, 6):
+        values = np.full((2, length), length, np.float32)
+        np.testing.assert_allclose(
+            predictor.predict({"a": values}).outputs["total"], [4.0 * length] * 2
+        )
+    assert predictor.traces == 2 * replicas.count
+
+
+def test_a_model_that_does_not_keep_rows_stops_everything(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(Model(lambda inputs: {"mean": inputs["x"][:1]}, X), replicas, rows=64)
+    futures = [predictor.submit({"x": rows_of(40)}) for _ in range(3)]
+    for future in futures:
+        with pytest.raises(SetupError, match="expected output 'mean' with one entry for each row"):
+            future.result()
+    with pytest.raises(RuntimeError, match="expected an open predictor"):
+        predictor.submit({"x": rows_of(1)})
+
+
+def test_what_does_not_trace_is_refused_at_once(replicas: Replicas) -> None:
+    with pytest.raises(SetupError, match=r"expected the model to take x: float32\[\?,5\]"):
+        Predictor(Model(linear, X), replicas, fields=[TensorField("x", "float32", (5,))])
+
+
+def test_a_group_above_the_queue_bound_is_let_in_alone(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(Model(linear, X), replicas, rows=8, queue_bytes=64)
+    values = rows_of(50)
+    futures = [predictor.submit({"x": values}) for _ in range(4)]
+    for future in futures:
+        assert len(future.result().outputs["y"]) == 50
+
+
+def test_rows_are_held_for_a_full_batch_only_until_somebody_waits(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(Model(linear, X), replicas, rows=12, max_wait_seconds=3600)
+    futures = [predictor.submit({"x": rows_of(4)}) for _ in range(3)]
+    assert all(len(future.result().outputs["y"]) == 4 for future in futures)
+    assert dict(predictor.statistics.batches) == {12: 1}
+    assert len(predictor.predict({"x": rows_of(2)}).outputs["y"]) == 2
+
+
+def test_close_finishes_what_is_queued(replicas: Replicas) -> None:
+    predictor = Predictor(Model(linear, X), replicas, rows=8)
+    futures = [predictor.submit({"x": rows_of(8)}) for _ in range(5)]
+    predictor.close()
+    predictor.close()
+    assert all(future.done() for future in futures)
+    with pytest.raises(RuntimeError, match="one that was closed"):
+        predictor.submit({"x": rows_of(1)})
+
+
+def test_columns_of_different_length(opened: Callable[..., Predictor], replicas: Replicas) -> None:
+    with pytest.raises(ValueError, match="expected columns of one length"):
+        opened(Model(linear, X), replicas).submit({"x": rows_of(2), "z": rows_of(3)})
+
+
+def test_a_compiled_step(opened: Callable[..., Predictor], logical_cpus: int) -> None:
+    predictor = opened(Model(linear, X), open_replicas(["CPU:0"]), rows=8, xla=True)
+    values = rows_of(13)
+    np.testing.assert_allclose(
+        predictor.predict({"x": values}).outputs["y"], values @ WEIGHTS, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_compiling_for_several_logical_cpus_is_refused(logical_cpus: int) -> None:
+    with pytest.raises(ValueError, match="expected one CPU device with xla=True. Received: 2"):
+        Predictor(Model(linear, X), open_replicas(["CPU:0", "CPU:1"]), xla=True)

@@ -1,0 +1,156 @@
+"""The kinds of element that can be scored, and what a scored one looks like."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.block import ROW_COLUMN, SOURCE_COLUMN, Block
+from transforms.engine.signature import TensorField
+from transforms.failures import Failure
+from transforms.outputs import output_schema, outputs_to_columns
+from transforms.scoring import FailedRow, Part, Results, good_rows, positions
+
+Keep = str | Sequence[str] | None
+
+RECORD = "record"
+_PROVENANCE = (SOURCE_COLUMN, ROW_COLUMN)
+
+
+def kept_columns(names: Sequence[str], consumed: Sequence[str], keep: Keep) -> list[str]:
+    """The input columns that go with the predictions, in their own order.
+
+    Args:
+      names: every column.
+      consumed: those that feed the model.
+      keep: names, `all`, `none`, or None for every column that is not consumed.
+
+    Raises:
+      ValueError: a column to keep is not there.
+    """
+    if keep is None:
+        return [name for name in names if name not in consumed]
+    if keep == "all":
+        return list(names)
+    wanted = [] if keep == "none" else [keep] if isinstance(keep, str) else list(keep)
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise ValueError(
+            f"expected the columns to keep among {', '.join(names)}. "
+            f"Received: {', '.join(missing)}. Correct keep."
+        )
+    return [name for name in names if name in wanted]
+
+
+def output_names(outputs: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """What each output is called beside the input's columns."""
+    return {name: f"{name}_predicted" if name in columns else name for name in outputs}
+
+
+def scored_batch(
+    batch: pa.RecordBatch, results: Results, kept: Sequence[str], fields: Sequence[TensorField]
+) -> pa.RecordBatch:
+    """The predicted rows of a batch, in order: kept columns, then outputs.
+
+    Args:
+      batch: all rows.
+      results: what became of them.
+      kept: columns that go along.
+      fields: the model's outputs.
+    """
+    good = good_rows(results)
+    columns = batch.select(list(kept))
+    if good is not None:
+        columns = columns.take(pa.array(good))
+    names = output_names([field.name for field in fields], batch.schema.names)
+    schema = output_schema(fields)
+    arrays = _output_arrays(results.parts, fields, schema)
+    return pa.RecordBatch.from_arrays(
+        [*columns.columns, *arrays],
+        schema=pa.schema(
+            [*columns.schema, *(field.with_name(names[field.name]) for field in schema)]
+        ),
+    )
+
+
+def _output_arrays(
+    parts: Sequence[Part], fields: Sequence[TensorField], schema: Sequence[pa.Field]
+) -> list[pa.Array]:
+    filled = [part for part in parts if any(len(values) for values in part.outputs.values())]
+    if not filled:
+        return [pa.array([], type=field.type) for field in schema]
+    columns = [dict(outputs_to_columns(part.outputs, fields)) for part in filled]
+    if len(filled) == 1:
+        return [columns[0][field.name] for field in schema]
+    order = pa.array(np.argsort(positions(filled), kind="stable"))
+    return [
+        pa.concat_arrays([part[field.name] for part in columns]).take(order) for field in schema
+    ]
+
+
+def batch_failures(batch: pa.RecordBatch, failed: Sequence[FailedRow]) -> Iterator[Failure]:
+    """Failure records of a batch's rows, with their origin where the batch says it."""
+    for row, stage, error, message in failed:
+        values = batch.slice(row, 1).to_pylist()[0]
+        source = values.pop(SOURCE_COLUMN, None)
+        position = values.pop(ROW_COLUMN, row)
+        yield Failure(source, position, stage, error, message, values)
+
+
+def scored_block(
+    block: Block, results: Results, kept: Sequence[str], fields: Sequence[TensorField]
+) -> Block:
+    """The block with its predictions; rows that failed join its failures."""
+    provenance = [name for name in _PROVENANCE if name in block.batch.schema.names]
+    columns = [name for name in kept if name not in provenance] + provenance
+    return dataclasses.replace(
+        block,
+        batch=scored_batch(block.batch, results, columns, fields),
+        failures=(*block.failures, *batch_failures(block.batch, results.failed)),
+    )
+
+
+def row_mapping(element: Any, name: str) -> Mapping[str, Any]:
+    """A one-row element as values by column.
+
+    Args:
+      element: a dict, an array or the bytes of a record.
+      name: the column that an array or a record is.
+    """
+    return element if isinstance(element, Mapping) else {name: element}
+
+
+def scored_rows(
+    rows: Sequence[Mapping[str, Any]], results: Results, consumed: Sequence[str], keep: Keep
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Position and prediction of each predicted row, in order.
+
+    A prediction has the kept values as they came and the outputs as NumPy values.
+    """
+    if len(results.parts) == 1:
+        yield from _part_rows(rows, results.parts[0], consumed, keep)
+        return
+    by_row = [pair for part in results.parts for pair in _part_rows(rows, part, consumed, keep)]
+    yield from sorted(by_row, key=lambda pair: pair[0])
+
+
+def _part_rows(
+    rows: Sequence[Mapping[str, Any]], part: Part, consumed: Sequence[str], keep: Keep
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    order = range(len(rows)) if part.rows is None else part.rows.tolist()
+    columns: Any = None
+    kept: list[str] = []
+    names: list[str] = []
+    for row, *values in zip(order, *part.outputs.values(), strict=True):
+        given = rows[row]
+        if given.keys() != columns:
+            columns = given.keys()
+            kept = kept_columns(list(columns), consumed, keep)
+            names = list(output_names(list(part.outputs), list(columns)).values())
+        prediction = {name: given[name] for name in kept}
+        prediction.update(zip(names, values, strict=True))
+        yield row, prediction

@@ -1,0 +1,329 @@
+"""Inference on every local device as a Beam transform."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms import coders as _coders  # noqa: F401  registers the coders of what flows here
+from transforms.batching import Batching, BatchRows
+from transforms.block import Block
+from transforms.elements import (
+    Keep,
+    batch_failures,
+    kept_columns,
+    row_mapping,
+    scored_batch,
+    scored_block,
+    scored_rows,
+)
+from transforms.engine.opening import open_predictor, predictor_of
+from transforms.failures import Failure
+from transforms.features import Feed, columns_to_arrays
+from transforms.inference_setup import InferenceSetup
+from transforms.metrics import add_to_counter
+from transforms.model_files import fetch_model
+from transforms.rows import rows_to_arrays
+from transforms.run_info import describe_run
+from transforms.scoring import Submitted
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from transforms.engine.model import ModelSpec
+    from transforms.engine.registry import Lease
+
+_LOG = logging.getLogger(__name__)
+
+PREDICTIONS = "predictions"
+FAILURES = "failures"
+
+
+class InferenceResult(NamedTuple):
+    """What ``MirroredInference`` gives.
+
+    Attributes:
+      predictions: the scored elements.
+      failures: dicts `{source, row, stage, error, message, data}`, one for each row that has
+        no prediction.
+    """
+
+    predictions: beam.PCollection
+    failures: beam.PCollection
+
+
+class MirroredInference(beam.PTransform):
+    """Scores elements with a model that is mirrored over all local devices.
+
+    One model is loaded per worker process, whatever the number of threads and stages, and
+    every batch is cut into one slice per device.
+
+    Elements and what becomes of them:
+
+    * ``pyarrow.RecordBatch`` or ``Table``: its rows; `.predictions` has the same type, with
+      the good rows in order, kept columns first, then the outputs.
+    * ``dict`` of values, ``numpy.ndarray`` without a batch dimension, ``bytes``: one row;
+      `.predictions` has dicts of kept inputs and outputs as NumPy values.
+
+    A row that cannot be converted or predicted becomes one element of `.failures`; the others
+    of its batch are predicted.
+    """
+
+    def __init__(
+        self,
+        model: ModelSpec | str,
+        *,
+        batching: Batching = Batching(),
+        devices: str | Sequence[str] = "all",
+        logical_devices: int | None = None,
+        preprocess: Any = None,
+        input_spec: Mapping[str, tf.TensorSpec] | None = None,
+        input_map: Mapping[str, str] | None = None,
+        keep: Keep = None,
+        precision: str | None = None,
+        xla: bool = False,
+    ) -> None:
+        """Reads the model's signature and refuses what does not fit.
+
+        Args:
+          model: a path, or a ``ModelSpec`` where a path does not say enough.
+          batching: rows per batch. The default follows the bytes of a row.
+          devices: `all`, or names such as ``GPU:0``. Fewer leave room for other work.
+          logical_devices: cut each device into this many; for tests and for small models.
+          preprocess: ``f(column, …) -> tensor or dict of inputs``; the parameters are column
+            names, each comes as a tensor `[n, …]`. Traced into the step: it runs on the device.
+          input_spec: ``{column: tf.TensorSpec}`` without the row dimension. Without it a model
+            with `preprocess` is traced on its first batch, inside the running job.
+          input_map: ``{model input: column}`` where names differ.
+          keep: columns that go with the predictions: names, `all` or `none`. Default: every
+            column that the model does not consume.
+          precision: Keras dtype policy to load with; `mixed_bfloat16` is faster on recent GPUs
+            and changes results.
+          xla: compile the step; pays off for long jobs with fixed shapes.
+
+        Raises:
+          ModelError: the model cannot be read.
+          ValueError: an argument is out of range, or does not fit the model.
+        """
+        super().__init__()
+        self._batching = batching
+        self._setup = InferenceSetup.checked(
+            model,
+            batching=batching,
+            devices=devices,
+            logical_devices=logical_devices,
+            preprocess=preprocess,
+            input_spec=input_spec,
+            input_map=input_map,
+            keep=keep,
+            precision=precision,
+            xla=xla,
+        )
+
+    def expand(self, elements: beam.PCollection) -> InferenceResult:
+        """Groups, infers, and parts the failures from the predictions."""
+        outputs = (
+            elements
+            | "BatchRows" >> BatchRows(self._batching)
+            | "Infer"
+            >> beam.ParDo(MirroredInferenceDoFn(self._setup)).with_outputs(
+                FAILURES, main=PREDICTIONS
+            )
+        )
+        predictions, failures = outputs[PREDICTIONS], outputs[FAILURES]
+        tables = (pa.RecordBatch, pa.Table)
+        predictions.element_type = elements.element_type if elements.element_type in tables else Any
+        failures.element_type = dict[str, Any]
+        return InferenceResult(predictions, failures)
+
+
+class PredictBlocks(beam.PTransform):
+    """Scores blocks: one stream of predictions, failures and counts, in order.
+
+    For pipelines that account for every row of a split; takes ``MirroredInference``'s arguments.
+    """
+
+    def __init__(self, model: ModelSpec | str, **options: Any) -> None:
+        super().__init__()
+        self._batching = options.setdefault("batching", Batching())
+        self._setup = InferenceSetup.checked(model, **options)
+
+    def expand(self, blocks: beam.PCollection) -> beam.PCollection:
+        """Groups and infers."""
+        return (
+            blocks
+            | "BatchRows" >> BatchRows(self._batching)
+            | "Infer" >> beam.ParDo(MirroredInferenceDoFn(self._setup)).with_output_types(Block)
+        )
+
+
+class MirroredInferenceDoFn(beam.DoFn):
+    """Submits groups of elements to the process's predictor and emits what comes back.
+
+    Takes lists of elements, or of (element, timestamp) as ``BatchRows`` makes them. Blocks come
+    out as blocks; other elements as predictions, with their failures tagged `failures`. All
+    keep their order, window and timestamp.
+    """
+
+    def __init__(self, setup: InferenceSetup) -> None:
+        self._setup = setup
+        self._lease: Lease | None = None
+        self._feeds: dict[Any, tuple[Feed, ...]] = {}
+        self._pending: collections.deque[_Job] = collections.deque()
+        self._pending_rows = 0
+
+    def setup(self) -> None:
+        """Asks the process for its predictor; the first one loads the model."""
+        config = self._setup.config
+        local = dataclasses.replace(config.model, path=fetch_model(config.model.path))
+        self._lease = open_predictor(dataclasses.replace(config, model=local))
+        self._predictor = predictor_of(self._lease)
+
+    def start_bundle(self) -> None:
+        """Forgets what a failed bundle left."""
+        self._pending.clear()
+        self._pending_rows = 0
+
+    def process(
+        self,
+        group: Sequence[Any],
+        window: Any = beam.DoFn.WindowParam,
+        timestamp: Any = beam.DoFn.TimestampParam,
+    ) -> Iterator[Any]:
+        """Submits a group and emits what is ready; waits while too much is under way."""
+        for job in self._jobs(group, window, timestamp):
+            self._pending.append(job)
+            self._pending_rows += job.submitted.count
+            yield from self._emit(self._setup.in_flight * self._predictor.batch_rows)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Waits for the bundle's rows."""
+        yield from self._emit(0)
+
+    def teardown(self) -> None:
+        """Gives the predictor back; the process keeps it for the next DoFn."""
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+    def _emit(self, most_rows: int) -> Iterator[Any]:
+        while self._pending and (
+            self._pending_rows >= most_rows or self._pending[0].submitted.is_done()
+        ):
+            job = self._pending.popleft()
+            self._pending_rows -= job.submitted.count
+            results = job.submitted.results()
+            add_to_counter("rows_failed", len(results.failed))
+            add_to_counter("rows_predicted", results.count - len(results.failed))
+            yield from job.outputs(self._setup, self._predictor, results)
+
+    def _jobs(self, group: Sequence[Any], window: Any, timestamp: Any) -> Iterator[_Job]:
+        rows: list[Any] = []
+        stamps: list[Any] = []
+        for item in group:
+            element, stamp = item if isinstance(item, tuple) else (item, timestamp)
+            if isinstance(element, (Block, pa.RecordBatch, pa.Table)):
+                if rows:
+                    yield self._submit_rows(rows, stamps, window)
+                    rows, stamps = [], []
+                yield self._submit_table(element, stamp, window)
+            else:
+                rows.append(element)
+                stamps.append(stamp)
+        if rows:
+            yield self._submit_rows(rows, stamps, window)
+
+    def _submit_table(self, element: Any, timestamp: Any, window: Any) -> _TableJob:
+        if isinstance(element, Block):
+            batch = element.batch
+        elif isinstance(element, pa.Table):
+            batch = _one_batch(element)
+        else:
+            batch = element
+        schema = batch.schema
+        feeds = self._feeds.get(schema)
+        if feeds is None:
+            feeds = self._feeds[schema] = self._setup.feeds(schema, self._predictor.signature)
+        submitted = Submitted(self._predictor, columns_to_arrays(batch, feeds), batch.num_rows)
+        return _TableJob(submitted, element, batch, feeds, timestamp, window)
+
+    def _submit_rows(self, rows: list[Any], timestamps: list[Any], window: Any) -> _RowsJob:
+        name = self._setup.column_of(rows[0], self._predictor.signature)
+        mappings = [row_mapping(row, name) for row in rows]
+        feeds = self._feeds.get(name)
+        if feeds is None:
+            feeds = self._feeds[name] = self._setup.row_feeds(
+                mappings[0].keys(), self._predictor.signature
+            )
+        submitted = Submitted(self._predictor, rows_to_arrays(mappings, feeds), len(rows))
+        return _RowsJob(submitted, rows, mappings, feeds, timestamps, window)
+
+
+@dataclasses.dataclass
+class _TableJob:
+    submitted: Submitted
+    element: Any
+    batch: pa.RecordBatch
+    feeds: tuple[Feed, ...]
+    timestamp: Any
+    window: Any
+
+    def outputs(self, setup: InferenceSetup, predictor: Any, results: Any) -> Iterator[Any]:
+        consumed = [feed.column for feed in self.feeds]
+        kept = kept_columns(self.batch.schema.names, consumed, setup.keep)
+        fields = predictor.outputs or ()
+        if isinstance(self.element, Block):
+            block = scored_block(self.element, results, kept, fields)
+            if block.is_last:
+                block = dataclasses.replace(block, run_info=describe_run(predictor))
+            yield self._windowed(block)
+            return
+        batch = scored_batch(self.batch, results, kept, fields)
+        is_table = isinstance(self.element, pa.Table)
+        yield self._windowed(pa.Table.from_batches([batch]) if is_table else batch)
+        for failure in batch_failures(self.batch, results.failed):
+            yield TaggedOutput(FAILURES, self._windowed(failure.as_dict()))
+
+    def _windowed(self, value: Any) -> WindowedValue:
+        return WindowedValue(value, self.timestamp, (self.window,))
+
+
+@dataclasses.dataclass
+class _RowsJob:
+    submitted: Submitted
+    rows: list[Any]
+    mappings: list[Mapping[str, Any]]
+    feeds: tuple[Feed, ...]
+    timestamps: list[Any]
+    window: Any
+
+    def outputs(self, setup: InferenceSetup, predictor: Any, results: Any) -> Iterator[Any]:
+        consumed = [feed.column for feed in self.feeds]
+        windows = (self.window,)
+        for row, prediction in scored_rows(self.mappings, results, consumed, setup.keep):
+            yield WindowedValue(prediction, self.timestamps[row], windows)
+        for row, *reason in results.failed:
+            failure = Failure(None, row, *reason, data=self.rows[row])
+            yield TaggedOutput(
+                FAILURES, WindowedValue(failure.as_dict(), self.timestamps[row], windows)
+            )
+
+
+_Job = _TableJob | _RowsJob
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    batches = table.combine_chunks().to_batches()
+    if batches:
+        return batches[0]
+    return pa.RecordBatch.from_arrays(
+        [pa.array([], type=field.type) for field in table.schema], schema=table.schema
+    )

@@ -1,0 +1,235 @@
+"""What a user asks of an inference, checked before a worker starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from apache_beam.internal import pickler
+
+from transforms.batching import Batching
+from transforms.elements import RECORD, Keep
+from transforms.engine.model import ModelSpec, model_kind
+from transforms.engine.opening import PredictorConfig
+from transforms.engine.read_signature import read_signature
+from transforms.engine.signature import Signature, TensorField
+from transforms.features import FeatureError, Feed, match_columns
+from transforms.model_files import fetch_model
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceSetup:
+    """A checked inference; travels to the workers.
+
+    Attributes:
+      config: what the engine is opened with.
+      parameters: the preprocessing function's column names; None without one.
+      spec: fields by column, where the user gave them.
+      input_map: column by model input, where names differ.
+      keep: columns that go with the predictions.
+      in_flight: device batches that a bundle may have under way.
+    """
+
+    config: PredictorConfig
+    parameters: tuple[str, ...] | None
+    spec: Mapping[str, TensorField]
+    input_map: Mapping[str, str]
+    keep: Keep
+    in_flight: int
+
+    @classmethod
+    def checked(
+        cls,
+        model: ModelSpec | str,
+        *,
+        batching: Batching = Batching(),
+        devices: str | Sequence[str] = "all",
+        logical_devices: int | None = None,
+        preprocess: Any = None,
+        input_spec: Mapping[str, Any] | None = None,
+        input_map: Mapping[str, str] | None = None,
+        keep: Keep = None,
+        precision: str | None = None,
+        xla: bool = False,
+    ) -> InferenceSetup:
+        """Checks the arguments of ``MirroredInference`` against each other and the model.
+
+        Raises:
+          ModelError: the model cannot be read.
+          ValueError: an argument is out of range, or does not fit the model.
+        """
+        spec = model if isinstance(model, ModelSpec) else ModelSpec(model)
+        local = dataclasses.replace(spec, path=fetch_model(spec.path))
+        signature = read_signature(local, complete=False)
+        parameters = None if preprocess is None else _parameters(preprocess)
+        fields = {name: _field(name, value) for name, value in (input_spec or {}).items()}
+        names = parameters or tuple(field.name for field in signature.inputs)
+        _check_names("input_map", input_map or {}, names)
+        columns = [(input_map or {}).get(name, name) for name in names]
+        _check_names("input_spec", fields, columns)
+        _check_options(local, devices, logical_devices, precision)
+        config = PredictorConfig(
+            model=spec,
+            devices=_devices(devices),
+            logical_devices=logical_devices,
+            preprocess=preprocess,
+            preprocess_digest=None if preprocess is None else _digest(preprocess),
+            fields=_traced_fields(signature, parameters, fields, input_map or {}),
+            precision=precision,
+            xla=xla,
+            rows=batching.rows,
+            max_wait_seconds=batching.max_wait_seconds,
+        )
+        return cls(config, parameters, fields, dict(input_map or {}), keep, batching.in_flight)
+
+    def feeds(self, schema: pa.Schema, signature: Signature) -> tuple[Feed, ...]:
+        """Which column of a batch feeds which input, or parameter of the preprocessing.
+
+        Raises:
+          FeatureError: a column is missing or cannot fit.
+        """
+        if self.parameters is None:
+            inputs = self.config.fields or signature.inputs
+            return match_columns(schema, inputs, self.input_map)
+        feeds = tuple(self._parameter_feed(name) for name in self.parameters)
+        missing = [feed.column for feed in feeds if feed.column not in schema.names]
+        if missing:
+            raise FeatureError(
+                f"expected the columns that preprocess takes: {', '.join(missing)}. "
+                f"Received: {', '.join(schema.names)}. Name its parameters after columns."
+            )
+        return feeds
+
+    def row_feeds(self, columns: Iterable[str], signature: Signature) -> tuple[Feed, ...]:
+        """The same for rows that are dicts, by the first one's keys."""
+        if self.parameters is not None:
+            return tuple(self._parameter_feed(name) for name in self.parameters)
+        inputs = self.config.fields or signature.inputs
+        only = list(columns)
+        feeds = []
+        for field in inputs:
+            column = self.input_map.get(field.name, field.name)
+            if column not in only and len(inputs) == 1 and len(only) == 1:
+                column = only[0]
+            feeds.append(Feed(column, field.name, field))
+        return tuple(feeds)
+
+    def column_of(self, element: Any, signature: Signature) -> str:
+        """The column that a one-row element which is no dict is.
+
+        Raises:
+          FeatureError: the model, or the preprocessing, takes more than one.
+        """
+        if isinstance(element, bytes):
+            return RECORD
+        names = self.parameters or tuple(field.name for field in signature.inputs)
+        if len(names) != 1 and not isinstance(element, Mapping):
+            raise FeatureError(
+                f"expected dicts with {', '.join(names)}. Received: {type(element).__name__}. "
+                "Only a model with one input can be fed with arrays."
+            )
+        return names[0]
+
+    def _parameter_feed(self, name: str) -> Feed:
+        column = self.input_map.get(name, name)
+        field = self.spec.get(column)
+        return Feed(column, name, field and dataclasses.replace(field, name=name))
+
+
+def _parameters(preprocess: Any) -> tuple[str, ...]:
+    if not callable(preprocess):
+        raise ValueError(
+            f"expected preprocess as a function of columns. Received: {type(preprocess).__name__}."
+        )
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(preprocess).parameters.values()
+    other = [parameter.name for parameter in parameters if parameter.kind not in named]
+    names = tuple(
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in named and parameter.default is inspect.Parameter.empty
+    )
+    if other or not names:
+        raise ValueError(
+            "expected preprocess with parameters that are column names. "
+            f"Received: {inspect.signature(preprocess)}. Name each column that it takes."
+        )
+    return names
+
+
+def _digest(preprocess: Any) -> str:
+    digest = getattr(preprocess, "digest", None)
+    return (
+        digest if isinstance(digest, str) else hashlib.sha256(pickler.dumps(preprocess)).hexdigest()
+    )
+
+
+def _field(column: str, spec: Any) -> TensorField:
+    if not hasattr(spec, "shape") or not hasattr(spec, "dtype"):
+        raise ValueError(
+            f"expected input_spec[{column!r}] as a tf.TensorSpec without the row dimension. "
+            f"Received: {type(spec).__name__}."
+        )
+    shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
+    return TensorField(column, spec.dtype.name, shape)
+
+
+def _traced_fields(
+    signature: Signature,
+    parameters: tuple[str, ...] | None,
+    spec: Mapping[str, TensorField],
+    input_map: Mapping[str, str],
+) -> tuple[TensorField, ...] | None:
+    if not spec:
+        return None
+    if parameters is not None:
+        columns = {name: input_map.get(name, name) for name in parameters}
+        if any(column not in spec for column in columns.values()):
+            return None
+        return tuple(
+            dataclasses.replace(spec[column], name=name) for name, column in columns.items()
+        )
+    return tuple(
+        dataclasses.replace(spec.get(input_map.get(field.name, field.name), field), name=field.name)
+        for field in signature.inputs
+    )
+
+
+def _check_names(argument: str, given: Mapping[str, Any], names: Sequence[str]) -> None:
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(
+            f"expected {argument} for {', '.join(names)}. Received: {', '.join(unknown)}."
+        )
+
+
+def _check_options(
+    spec: ModelSpec, devices: Any, logical_devices: int | None, precision: str | None
+) -> None:
+    if precision is not None and precision not in PRECISIONS:
+        raise ValueError(
+            f"expected precision among {', '.join(PRECISIONS)}. Received: {precision}."
+        )
+    if precision is not None and model_kind(spec.path) == "saved_model":
+        raise ValueError(
+            f"expected a Keras file with precision={precision!r}. Received: a SavedModel, whose "
+            "precision is part of its graph. Leave precision out, or save the model as .keras."
+        )
+    if logical_devices is not None and logical_devices < 1:
+        raise ValueError(f"expected logical_devices of 1 or more. Received: {logical_devices}.")
+    if not devices:
+        raise ValueError("expected devices='all' or device names. Received: none.")
+
+
+def _devices(devices: str | Sequence[str]) -> Any:
+    if isinstance(devices, str):
+        return "all" if devices == "all" else (devices,)
+    return tuple(devices)

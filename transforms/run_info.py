@@ -1,0 +1,37 @@
+"""Facts about a worker's run, for the job's report."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from transforms.engine.predictor import Predictor
+from transforms.engine.registry import PREDICTORS
+
+
+def describe_run(predictor: Predictor) -> dict[str, Any]:
+    """What a predictor did so far in this process, as plain values.
+
+    The last description of a process holds its totals: rows, batches by size, seconds in the
+    step, and the rate of the model alone where the warm-up could measure it.
+    """
+    import tensorflow as tf
+
+    statistics = predictor.statistics
+    warm_up = predictor.warm_up
+    return {
+        "process": f"{platform.node()}:{os.getpid()}",
+        "devices": list(predictor.replicas.devices),
+        "replicas": predictor.replicas.count,
+        "model_loads": PREDICTORS.loads,
+        "traces": predictor.traces,
+        "batch_rows": predictor.batch_rows,
+        "batches": {str(size): times for size, times in sorted(statistics.batches.items())},
+        "rows": statistics.rows,
+        "padded_rows": statistics.padded_rows,
+        "step_seconds": round(statistics.step_seconds, 6),
+        "out_of_memory": statistics.out_of_memory,
+        "model_rows_per_second": round(warm_up.rows_per_second, 3) if warm_up else None,
+        "tensorflow": tf.__version__,
+    }
