@@ -25,7 +25,7 @@ _HOMES = {
     "ModelSpec": "transforms.engine.model",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:

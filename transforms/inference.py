@@ -222,7 +222,7 @@ class MirroredInferenceDoFn(beam.DoFn):
             self._pending_rows -= job.submitted.count
             results = job.submitted.results()
             add_to_counter("rows_failed", len(results.failed))
-            add_to_counter("rows_predicted", results.count - len(results.failed))
+            add_to_counter("rows_predicted", results.total - len(results.failed))
             yield from job.outputs(self._setup, self._predictor, results)
 
     def _jobs(self, group: Sequence[Any], window: Any, timestamp: Any) -> Iterator[_Job]:
@@ -310,8 +310,8 @@ class _RowsJob:
         windows = (self.window,)
         for row, prediction in scored_rows(self.mappings, results, consumed, setup.keep):
             yield WindowedValue(prediction, self.timestamps[row], windows)
-        for row, *reason in results.failed:
-            failure = Failure(None, row, *reason, data=self.rows[row])
+        for row, stage, error, message in results.failed:
+            failure = Failure(None, row, stage, error, message, self.rows[row])
             yield TaggedOutput(
                 FAILURES, WindowedValue(failure.as_dict(), self.timestamps[row], windows)
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -38,12 +38,12 @@ class Results(NamedTuple):
     """What became of some rows: every one is in one part or has failed.
 
     Attributes:
-      count: all rows.
+      total: how many rows there were.
       parts: the predicted rows.
       failed: the others, by position.
     """
 
-    count: int
+    total: int
     parts: list[Part]
     failed: list[FailedRow]
 
@@ -79,11 +79,7 @@ class Submitted:
             for index, reason in scored.errors.items():
                 row = index if rows is None else int(rows[index])
                 failed.append(FailedRow(row, "infer", *reason))
-            if scored.errors:
-                good = np.ones(size, dtype=bool)
-                good[list(scored.errors)] = False
-                rows = np.flatnonzero(good) if rows is None else rows[good]
-            parts.append(Part(rows, scored.outputs))
+            parts.append(Part(_without(rows, size, scored.errors), scored.outputs))
         return Results(self.count, parts, sorted(failed))
 
 
@@ -91,9 +87,17 @@ def good_rows(results: Results) -> np.ndarray | None:
     """Positions of the predicted rows, ascending; None where all were predicted."""
     if not results.failed:
         return None
-    good = np.ones(results.count, dtype=bool)
+    good = np.ones(results.total, dtype=bool)
     good[[failed.row for failed in results.failed]] = False
     return np.flatnonzero(good)
+
+
+def _without(rows: np.ndarray | None, size: int, errors: Collection[int]) -> np.ndarray | None:
+    if not errors:
+        return rows
+    good = np.ones(size, dtype=bool)
+    good[list(errors)] = False
+    return np.flatnonzero(good) if rows is None else rows[good]
 
 
 def _rows_of(arrays: dict[str, np.ndarray]) -> int:

@@ -300,5 +300,5 @@ def test_a_compiled_step(opened: Callable[..., Predictor], logical_cpus: int) ->
 
 
 def test_compiling_for_several_logical_cpus_is_refused(logical_cpus: int) -> None:
-    with pytest.raises(ValueError, match="expected one CPU device with xla=True. Received: 2"):
+    with pytest.raises(ValueError, match=r"expected one CPU device with xla=True\. Received: 2"):
         Predictor(Model(linear, X), open_replicas(["CPU:0", "CPU:1"]), xla=True)

@@ -41,7 +41,7 @@ def test_refused(devices: tuple[str, ...], message: str) -> None:
 
 def test_other_logical_devices_than_the_process_has(logical_cpus: int) -> None:
     assert open_replicas("all", logical_devices=logical_cpus).count == logical_cpus
-    with pytest.raises(DeviceError, match="expected .* to be cut into 3 logical"):
+    with pytest.raises(DeviceError, match=r"expected .* to be cut into 3 logical"):
         open_replicas("all", logical_devices=3)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,7 +32,7 @@ def test_round_trip(rows: int, replicas: int, limit: int) -> None:
 def test_cut_and_join(rows: int, cuts: list[int]) -> None:
     columns = {"a": np.arange(rows)}
     edges = [0, *sorted(min(place, rows) for place in cuts), rows]
-    parts = [cut(columns, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [cut(columns, a, b) for a, b in itertools.pairwise(edges)]
     np.testing.assert_array_equal(join(parts)["a"], columns["a"])
 
 
@@ -41,8 +43,8 @@ def test_ladder_steps(limit: int, replicas: int) -> None:
     assert steps[-1] == max(1, limit // replicas) * replicas
     assert all(step % replicas == 0 for step in steps)
     each = [step // replicas for step in steps]
-    assert all(b <= 2 * a for a, b in zip(each, each[1:], strict=False))
-    assert all(2 * b <= 3 * a for a, b in zip(each[1:], each[2:], strict=False))
+    assert all(b <= 2 * a for a, b in itertools.pairwise(each))
+    assert all(2 * b <= 3 * a for a, b in itertools.pairwise(each[1:]))
 
 
 def test_padding_repeats_the_last_row() -> None:
@@ -64,5 +66,5 @@ def test_no_slice_without_rows(rows: int) -> None:
 
 
 def test_more_rows_than_the_ladder_holds() -> None:
-    with pytest.raises(ValueError, match="expected at most 8 rows. Received: 9"):
+    with pytest.raises(ValueError, match=r"expected at most 8 rows\. Received: 9"):
         padded_rows(9, 8, 2)

@@ -163,7 +163,7 @@ class Step:
             if not isinstance(value, tf.Tensor):
                 raise SetupError(
                     f"expected output {name!r} as a dense tensor. Received: "
-                    f"{type(value).__name__}. Convert it in the model, for example with to_tensor()."
+                    f"{type(value).__name__}. Make it dense in the model, as with to_tensor()."
                 )
         # An output without a row dimension is the same for every row.
         return {
