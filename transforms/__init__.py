@@ -25,7 +25,14 @@ _HOMES = {
     "ModelSpec": "transforms.engine.model",
 }
 
-__all__ = [*_HOMES]
+__all__ = [
+    "Batching",
+    "InferenceResult",
+    "MirroredInference",
+    "MirroredInferenceDoFn",
+    "ModelError",
+    "ModelSpec",
+]
 
 
 def __getattr__(name: str) -> Any:

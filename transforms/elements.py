@@ -17,7 +17,6 @@ from transforms.scoring import FailedRow, Part, Results, good_rows, positions
 
 Keep = str | Sequence[str] | None
 
-RECORD = "record"
 _PROVENANCE = (SOURCE_COLUMN, ROW_COLUMN)
 
 

@@ -27,8 +27,9 @@ from transforms.elements import (
 )
 from transforms.engine.opening import open_predictor, predictor_of
 from transforms.failures import Failure
-from transforms.features import Feed, columns_to_arrays
+from transforms.features import columns_to_arrays
 from transforms.inference_setup import InferenceSetup
+from transforms.matching import Feed
 from transforms.metrics import add_to_counter
 from transforms.model_files import fetch_model
 from transforms.rows import rows_to_arrays
@@ -256,14 +257,12 @@ class MirroredInferenceDoFn(beam.DoFn):
         return _TableJob(submitted, element, batch, feeds, timestamp, window)
 
     def _submit_rows(self, rows: list[Any], timestamps: list[Any], window: Any) -> _RowsJob:
-        name = self._setup.column_of(rows[0], self._predictor.signature)
-        mappings = [row_mapping(row, name) for row in rows]
-        feeds = self._feeds.get(name)
+        kind = type(rows[0])
+        feeds = self._feeds.get(kind)
         if feeds is None:
-            feeds = self._feeds[name] = self._setup.row_feeds(
-                mappings[0].keys(), self._predictor.signature
-            )
-        submitted = Submitted(self._predictor, rows_to_arrays(mappings, feeds), len(rows))
+            feeds = self._feeds[kind] = self._setup.row_feeds(rows, self._predictor.signature)
+        submitted = Submitted(self._predictor, rows_to_arrays(rows, feeds), len(rows))
+        mappings = [row_mapping(row, feeds[0].column) for row in rows]
         return _RowsJob(submitted, rows, mappings, feeds, timestamps, window)
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from apache_beam.internal import pickler
 
 from transforms.batching import Batching
-from transforms.elements import RECORD, Keep
+from transforms.casting import FLOATS
+from transforms.conversion import FeatureError
+from transforms.elements import Keep
 from transforms.engine.model import ModelSpec, model_kind
 from transforms.engine.opening import PredictorConfig
 from transforms.engine.read_signature import read_signature
 from transforms.engine.signature import Signature, TensorField
-from transforms.features import FeatureError, Feed, match_columns
+from transforms.matching import Feed, feed_columns, keep_bytes_narrow, match_columns
 from transforms.model_files import fetch_model
+from transforms.rows import match_row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,10 +74,7 @@ class InferenceSetup:
         signature = read_signature(local, complete=False)
         parameters = None if preprocess is None else _parameters(preprocess)
         fields = {name: _field(name, value) for name, value in (input_spec or {}).items()}
-        names = parameters or tuple(field.name for field in signature.inputs)
-        _check_names("input_map", input_map or {}, names)
-        columns = [(input_map or {}).get(name, name) for name in names]
-        _check_names("input_spec", fields, columns)
+        _check_columns(signature, parameters, fields, input_map or {})
         _check_options(local, devices, logical_devices, precision)
         config = PredictorConfig(
             model=spec,
@@ -97,51 +97,27 @@ class InferenceSetup:
           FeatureError: a column is missing or cannot fit.
         """
         if self.parameters is None:
-            inputs = self.config.fields or signature.inputs
-            return match_columns(schema, inputs, self.input_map)
-        feeds = tuple(self._parameter_feed(name) for name in self.parameters)
-        missing = [feed.column for feed in feeds if feed.column not in schema.names]
-        if missing:
-            raise FeatureError(
-                f"expected the columns that preprocess takes: {', '.join(missing)}. "
-                f"Received: {', '.join(schema.names)}. Name its parameters after columns."
+            return keep_bytes_narrow(
+                match_columns(schema, signature.inputs, self.input_map), schema
             )
-        return feeds
+        return feed_columns(schema, self.parameters, self.spec)
 
-    def row_feeds(self, columns: Iterable[str], signature: Signature) -> tuple[Feed, ...]:
-        """The same for rows that are dicts, by the first one's keys."""
-        if self.parameters is not None:
-            return tuple(self._parameter_feed(name) for name in self.parameters)
-        inputs = self.config.fields or signature.inputs
-        only = list(columns)
-        feeds = []
-        for field in inputs:
-            column = self.input_map.get(field.name, field.name)
-            if column not in only and len(inputs) == 1 and len(only) == 1:
-                column = only[0]
-            feeds.append(Feed(column, field.name, field))
-        return tuple(feeds)
-
-    def column_of(self, element: Any, signature: Signature) -> str:
-        """The column that a one-row element which is no dict is.
+    def row_feeds(self, rows: Sequence[Any], signature: Signature) -> tuple[Feed, ...]:
+        """The same for rows given one by one: the first that fits says which value feeds what.
 
         Raises:
-          FeatureError: the model, or the preprocessing, takes more than one.
+          FeatureError: no row fits.
         """
-        if isinstance(element, bytes):
-            return RECORD
-        names = self.parameters or tuple(field.name for field in signature.inputs)
-        if len(names) != 1 and not isinstance(element, Mapping):
-            raise FeatureError(
-                f"expected dicts with {', '.join(names)}. Received: {type(element).__name__}. "
-                "Only a model with one input can be fed with arrays."
-            )
-        return names[0]
-
-    def _parameter_feed(self, name: str) -> Feed:
-        column = self.input_map.get(name, name)
-        field = self.spec.get(column)
-        return Feed(column, name, field and dataclasses.replace(field, name=name))
+        if self.parameters is not None:
+            return tuple(Feed(name, name, self.spec.get(name)) for name in self.parameters)
+        refused: FeatureError | None = None
+        for row in rows:
+            try:
+                return match_row(row, signature.inputs, self.input_map)
+            except FeatureError as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
 
 
 def _parameters(preprocess: Any) -> tuple[str, ...]:
@@ -190,24 +166,55 @@ def _traced_fields(
 ) -> tuple[TensorField, ...] | None:
     if not spec:
         return None
-    if parameters is not None:
-        columns = {name: input_map.get(name, name) for name in parameters}
-        if any(column not in spec for column in columns.values()):
-            return None
+    if parameters is None:
         return tuple(
-            dataclasses.replace(spec[column], name=name) for name, column in columns.items()
+            _narrowed(field, spec.get(input_map.get(field.name, field.name)))
+            for field in signature.inputs
         )
-    return tuple(
-        dataclasses.replace(spec.get(input_map.get(field.name, field.name), field), name=field.name)
-        for field in signature.inputs
-    )
+    if any(name not in spec for name in parameters):
+        return None
+    return tuple(spec[name] for name in parameters)
 
 
-def _check_names(argument: str, given: Mapping[str, Any], names: Sequence[str]) -> None:
-    unknown = [name for name in given if name not in names]
+def _narrowed(field: TensorField, stored: TensorField | None) -> TensorField:
+    """A model's input as its column will feed it, where that is known to be narrower."""
+    if stored is None:
+        return field
+    dtype = "uint8" if stored.dtype == "uint8" and field.dtype in FLOATS else field.dtype
+    shape = field.shape
+    if shape is None:
+        shape = stored.shape
+    elif stored.shape is not None and len(shape) == len(stored.shape):
+        shape = tuple(
+            known if size is None else size for size, known in zip(shape, stored.shape, strict=True)
+        )
+    return TensorField(field.name, dtype, shape)
+
+
+def _check_columns(
+    signature: Signature,
+    parameters: tuple[str, ...] | None,
+    spec: Mapping[str, TensorField],
+    input_map: Mapping[str, str],
+) -> None:
+    if parameters is not None and input_map:
+        raise ValueError(
+            f"expected preprocess or input_map. Received: both, {', '.join(input_map)} being "
+            "mapped. Name the parameters of preprocess after the columns they take."
+        )
+    inputs = [field.name for field in signature.inputs]
+    unknown = [name for name in input_map if name not in inputs]
     if unknown:
         raise ValueError(
-            f"expected {argument} for {', '.join(names)}. Received: {', '.join(unknown)}."
+            f"expected input_map for the model's inputs {', '.join(inputs)}. "
+            f"Received: {', '.join(unknown)}. It maps inputs to columns."
+        )
+    columns = parameters or [input_map.get(name, name) for name in inputs]
+    unknown = [name for name in spec if name not in columns]
+    if unknown:
+        raise ValueError(
+            f"expected input_spec for the columns {', '.join(columns)}. "
+            f"Received: {', '.join(unknown)}."
         )
 
 

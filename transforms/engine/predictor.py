@@ -42,10 +42,8 @@ from transforms.engine.step import (
     SetupError,
     Step,
     Tensors,
-    fields_of_arrays,
-    fits,
-    merge_fields,
 )
+from transforms.engine.traces import Traces
 from transforms.engine.warmup import WarmUp, warm_up
 
 _LOG = logging.getLogger(__name__)
@@ -122,18 +120,16 @@ class Predictor:
         self.warm_up: WarmUp | None = None
         self.batch_rows = replicas.count
         self._model = model
-        self._preprocess = preprocess
-        self._xla = xla
         self._rows = rows
         self._most_rows: int | None = None
         self._queue = GroupQueue(queue_bytes, max_wait_seconds)
         self._failure: BaseException | None = None
-        self._earlier_traces = 0
-        self._step: Step | None = None
+        self._is_static = False
         if fields is None and preprocess is None:
             fields = model.signature.inputs
-        if fields is not None:
-            self._trace(fields)
+        self._traces = Traces(model, replicas, fields, preprocess, xla)
+        if self._traces.latest is not None:
+            self._size(self._traces.latest)
         self._dispatcher = threading.Thread(
             target=self._dispatch, name="mirrorbeam-dispatcher", daemon=True
         )
@@ -147,12 +143,12 @@ class Predictor:
     @property
     def outputs(self) -> tuple[TensorField, ...] | None:
         """Outputs as traced; None before the first group where nothing said what it holds."""
-        return self._step.outputs if self._step else None
+        return self._traces.latest.outputs if self._traces.latest else None
 
     @property
     def traces(self) -> int:
         """How often a replica's part of the step was traced, in all."""
-        return self._earlier_traces + (self._step.traces if self._step else 0)
+        return self._traces.count
 
     def submit(self, columns: Columns) -> Future[Scored]:
         """Queues a group of rows.
@@ -303,10 +299,6 @@ class Predictor:
             self.batch_rows = self._choose_rows(group.row_bytes)
         return self.batch_rows
 
-    @property
-    def _is_static(self) -> bool:
-        return self._step is not None and all(field.is_static for field in self._step.fields)
-
     def _choose_rows(self, row_bytes: int) -> int:
         count = self.replicas.count
         if self._rows == "auto":
@@ -317,23 +309,18 @@ class Predictor:
             rows = min(rows, self._most_rows)
         return ladder(rows, count)[-1]
 
-    def _trace(self, fields: Sequence[TensorField]) -> None:
-        if self._step is not None:
-            self._earlier_traces += self._step.traces
-        self._step = Step(
-            self._model, self.replicas, fields, preprocess=self._preprocess, xla=self._xla
-        )
-        if self._is_static:
-            self.batch_rows = self._choose_rows(field_row_bytes(fields))
-            self.warm_up = warm_up(self._step, self.replicas.count, self.batch_rows)
-
     def _step_for(self, columns: Columns) -> Step:
-        if self._step is None:
-            self._trace(fields_of_arrays(columns))
-        elif not fits(self._step.fields, columns):
-            self._trace(merge_fields(self._step.fields, fields_of_arrays(columns)))
-        assert self._step is not None
-        return self._step
+        before = self._traces.latest
+        step = self._traces.step_for(columns)
+        if self._traces.latest is not before:
+            self._size(step)
+        return step
+
+    def _size(self, step: Step) -> None:
+        self._is_static = all(field.is_static for field in step.fields)
+        if self._is_static:
+            self.batch_rows = self._choose_rows(field_row_bytes(step.fields))
+            self.warm_up = warm_up(step, self.replicas.count, self.batch_rows)
 
 
 def _check_rows(slices: Sequence[Columns], rows: int) -> None:

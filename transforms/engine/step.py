@@ -7,9 +7,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from transforms.engine.arrays import dtype_name
 from transforms.engine.replicas import DeviceError, Replicas
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.slicing import Columns
@@ -59,7 +56,8 @@ class Step:
           model: loaded in the strategy's scope.
           replicas: where it runs.
           fields: the columns that a batch has; the model's inputs, or the parameters of
-            `preprocess`. Unknown dimensions stay free in the trace.
+            `preprocess`. Unknown dimensions stay free in the trace; an input of another dtype
+            is cast on the device.
           preprocess: a function of tensors by column name; traced into the step.
           xla: compile. Each batch size is compiled once; only for fixed shapes.
 
@@ -157,7 +155,7 @@ class Step:
         import tensorflow as tf
 
         rows = tf.shape(next(iter(columns.values())))[0]
-        inputs = columns if self._preprocess is None else self._preprocessed(columns)
+        inputs = self._cast(columns) if self._preprocess is None else self._preprocessed(columns)
         outputs = self._model(inputs)
         for name, value in outputs.items():
             if not isinstance(value, tf.Tensor):
@@ -169,6 +167,17 @@ class Step:
         return {
             name: tf.repeat(value[tf.newaxis], rows) if value.shape.rank == 0 else value
             for name, value in outputs.items()
+        }
+
+    def _cast(self, columns: Tensors) -> Tensors:
+        import tensorflow as tf
+
+        # Narrow columns travel as they are stored and widen on the device.
+        return {
+            field.name: tf.cast(columns[field.name], field.dtype)
+            if columns[field.name].dtype.name != field.dtype
+            else columns[field.name]
+            for field in self._model.signature.inputs
         }
 
     def _preprocessed(self, columns: Tensors) -> Tensors:
@@ -204,50 +213,6 @@ class Step:
         return tuple(
             _field_of(name, tensor) for name, tensor in concrete.structured_outputs[0].items()
         )
-
-
-def fields_of_arrays(columns: Columns) -> tuple[TensorField, ...]:
-    """What a batch turned out to hold: dtypes, and the shapes of its rows."""
-    return tuple(
-        TensorField(name, dtype_name(values), tuple(values.shape[1:]))
-        for name, values in columns.items()
-    )
-
-
-def merge_fields(
-    known: Sequence[TensorField], seen: Sequence[TensorField]
-) -> tuple[TensorField, ...]:
-    """The narrowest fields that hold both: dimensions that differ become free."""
-    by_name = {field.name: field for field in seen}
-    return tuple(_merge(field, by_name[field.name]) for field in known)
-
-
-def fits(fields: Sequence[TensorField], columns: Columns) -> bool:
-    """Whether a step traced for `fields` takes these arrays."""
-    return all(_fits(field, columns[field.name]) for field in fields)
-
-
-def _fits(field: TensorField, values: np.ndarray) -> bool:
-    if dtype_name(values) != field.dtype:
-        return False
-    if field.shape is None:
-        return True
-    sizes = values.shape[1:]
-    return len(sizes) == len(field.shape) and all(
-        want is None or want == size for want, size in zip(field.shape, sizes, strict=True)
-    )
-
-
-def _merge(known: TensorField, seen: TensorField) -> TensorField:
-    if known.dtype != seen.dtype:
-        raise SetupError(
-            f"expected column {known.name!r} as {known} in every batch. Received: {seen}. "
-            "Pass input_spec to fix what a column holds."
-        )
-    if known.shape is None or seen.shape is None or len(known.shape) != len(seen.shape):
-        return TensorField(known.name, known.dtype, None)
-    shape = tuple(a if a == b else None for a, b in zip(known.shape, seen.shape, strict=True))
-    return TensorField(known.name, known.dtype, shape)
 
 
 def _with_autograph(preprocess: Preprocess) -> Preprocess:
