@@ -139,22 +139,29 @@ def run(folder: Path, epochs: int) -> bool:
     write_images(digits, folder / "images")
     bare = score_bare(digits, model_path)
 
-    lines = [f"{'':11} {'rows':>6} {'accuracy':>9} {'not trained on':>15}"]
-    lines.append(_line("bare model", bare, digits.labels))
+    lines = [_line("", "rows", "accuracy", "on unseen", "rows/s", "model alone", "command")]
+    lines.append(_line("bare model", *_quality(bare, digits.labels)))
     same = True
     for name in ("tfrecords", "images"):
         scored = score(folder / name, model_path, folder / f"scored-{name}")
-        lines.append(_line(name, scored.probabilities, digits.labels))
+        rates = (scored.report["rows_per_second"], scored.report["model_rows_per_second"])
+        cells = [f"{rate:,.0f}" if rate else "-" for rate in rates]
+        quality = _quality(scored.probabilities, digits.labels)
+        lines.append(_line(name, *quality, *cells, f"{scored.seconds:.1f} s"))
         same = same and _agree(scored.probabilities, bare, digits.labels)
     print("\n".join(["", *lines, ""]))
     print(f"output: {folder}/scored-tfrecords and {folder}/scored-images")
     return same
 
 
-def _line(name: str, probabilities: np.ndarray, labels: np.ndarray) -> str:
-    unseen = accuracy(probabilities[TRAINED_ROWS:], labels[TRAINED_ROWS:])
+def _quality(probabilities: np.ndarray, labels: np.ndarray) -> tuple[str, str, str]:
     whole = accuracy(probabilities, labels)
-    return f"{name:11} {len(probabilities):6d} {whole:9.4f} {unseen:15.4f}"
+    unseen = accuracy(probabilities[TRAINED_ROWS:], labels[TRAINED_ROWS:])
+    return str(len(probabilities)), f"{whole:.4f}", f"{unseen:.4f}"
+
+
+def _line(name: str, *cells: str) -> str:
+    return f"{name:12}" + "".join(f"{cell:>13}" for cell in cells)
 
 
 def _agree(scored: np.ndarray, bare: np.ndarray, labels: np.ndarray) -> bool:
