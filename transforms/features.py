@@ -1,0 +1,95 @@
+"""Arrow columns as the named arrays that a model takes.
+
+tfx-bsl's `TensorAdapter` is the reference for the meaning of the conversion and the tests
+compare with it; it does not do the work, because it knows only list columns, leaves sliced
+batches undefined, and fails a whole batch without naming the row that is null or short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from transforms.columns import column_parts
+from transforms.conversion import (
+    ArrayGroup,
+    ColumnConversion,
+    Conversion,
+    FeatureError,
+    RowError,
+    expectation,
+    fit_part,
+    join_columns,
+    merge_parts,
+)
+from transforms.matching import (
+    RESERVED_COLUMNS,
+    Feed,
+    feed_columns,
+    keep_bytes_narrow,
+    match_columns,
+    natural_field,
+)
+
+__all__ = [
+    "RESERVED_COLUMNS",
+    "ArrayGroup",
+    "Conversion",
+    "FeatureError",
+    "Feed",
+    "RowError",
+    "columns_to_arrays",
+    "feed_columns",
+    "keep_bytes_narrow",
+    "match_columns",
+    "natural_field",
+]
+
+
+def columns_to_arrays(batch: pa.RecordBatch | pa.Table, feeds: Sequence[Feed]) -> Conversion:
+    """Converts the fed columns of a batch, row by row where rows differ.
+
+    Args:
+      batch: the rows; slices and tables of several chunks are fine.
+      feeds: which columns, and the dtype and shape each is brought to.
+
+    Returns:
+      One group for each combination of row shapes (a single one, with rows None, where all
+      rows are alike and sound) and one error for each row that is null, of the wrong shape
+      or not exact in the model's dtype. Numbers that need no cast share the batch's
+      memory; such arrays are read-only.
+
+    Raises:
+      FeatureError: the batch lacks a column, or no tensor holds the column's values.
+    """
+    if batch.num_rows == 0:
+        return Conversion([], [])
+    columns = {feed.name: _convert(_column(batch, feed.column), feed) for feed in feeds}
+    return join_columns(columns, batch.num_rows)
+
+
+def _column(batch: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
+    index = batch.schema.get_field_index(name)
+    if index < 0:
+        raise FeatureError(
+            f"expected column '{name}' in every batch. Received: {', '.join(batch.schema.names)}."
+        )
+    column = batch.column(index)
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _convert(array: pa.Array, feed: Feed) -> ColumnConversion:
+    stored = column_parts(array)
+    if len(stored.parts) == 1 and not stored.errors:
+        return fit_part(stored.parts[0], feed.column, feed.field)
+    fitted = [fit_part(part, feed.column, feed.field) for part in stored.parts]
+    expected = expectation(feed.column, feed.field)
+    errors = [
+        RowError(error.row, error.error, f"{expected}. Received: {error.message}.")
+        for error in stored.errors
+    ]
+    errors.extend(error for conversion in fitted for error in conversion.errors)
+    return ColumnConversion(
+        merge_parts([part for conversion in fitted for part in conversion.parts]), errors
+    )
