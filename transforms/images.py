@@ -1,0 +1,196 @@
+"""Encoded images as uint8 arrays, decoded in threads.
+
+PNG and JPEG go to OpenCV, which releases the interpreter lock; all else, and PNGs and JPEGs
+that OpenCV reads differently (CMYK, 16 bits, transparent colours, truncated ones), go to
+Pillow. Pixels equal Pillow's either way.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.conversion import NullValueError, RowError
+from transforms.image_headers import ImageHeader, read_header
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Pillow's own limit: a quarter of a GiB of RGB pixels.
+DEFAULT_MAX_PIXELS = (1 << 30) // 4 // 3
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class ImageError(ValueError):
+    """Bytes are no image, a truncated one, or one that is too large."""
+
+
+def decode_images(
+    encoded: Sequence[bytes | None],
+    channels: int,
+    threads: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> tuple[list[np.ndarray | None], list[RowError]]:
+    """Decodes images, as many at a time as there are threads.
+
+    Args:
+      encoded: one file's bytes each; None is an error of its row.
+      channels: 1 (gray), 3 (RGB) or 4 (RGBA), whatever the file has.
+      threads: decoding threads; None for one a core that the process may use.
+      max_pixels: width times height above which an image is refused undecoded.
+
+    Returns:
+      Arrays `uint8[height, width, channels]`, None where there is an error, and the errors.
+    """
+    if channels not in _MODES:
+        raise ValueError(f"expected 1, 3 or 4 channels. Received: {channels}.")
+
+    def decode(data: bytes | None) -> np.ndarray | ImageError | NullValueError:
+        try:
+            return decode_image(data, channels, max_pixels)
+        except (ImageError, NullValueError) as error:
+            return error
+
+    workers = min(threads or _usable_cores(), len(encoded))
+    if workers > 1:
+        with ThreadPoolExecutor(workers, thread_name_prefix="decode_images") as pool:
+            results = list(pool.map(decode, encoded))
+    else:
+        results = [decode(data) for data in encoded]
+    errors = [
+        RowError(row, type(result).__name__, str(result))
+        for row, result in enumerate(results)
+        if isinstance(result, ValueError)
+    ]
+    return [None if isinstance(result, ValueError) else result for result in results], errors
+
+
+def decode_image(
+    encoded: bytes | None, channels: int, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> np.ndarray:
+    """One image as `uint8[height, width, channels]`, not turned by its EXIF orientation.
+
+    Raises:
+      NullValueError: there are no bytes.
+      ImageError: they are no image that Pillow reads whole, or one above `max_pixels`.
+    """
+    if encoded is None:
+        raise NullValueError("expected an image file. Received: null.")
+    header = read_header(encoded)
+    if header is not None:
+        _check_size(header.width, header.height, max_pixels)
+        if header.is_plain:
+            pixels = _decode_with_opencv(encoded, header, channels)
+            if pixels is not None:
+                return pixels
+    return _decode_with_pillow(encoded, channels, max_pixels)
+
+
+def images_to_column(images: Sequence[np.ndarray | None]) -> pa.Array:
+    """Images as one column; None is null.
+
+    A fixed-shape tensor where all have one shape, else a struct of flat `data` and `shape`.
+
+    Args:
+      images: each `uint8[height, width, channels]`.
+    """
+    shapes = {image.shape for image in images if image is not None}
+    nulls = pa.array([image is None for image in images])
+    mask = nulls if nulls.true_count else None
+    if len(shapes) == 1:
+        shape = shapes.pop()
+        stacked = np.zeros((len(images), *shape), np.uint8)
+        for row, image in enumerate(images):
+            if image is not None:
+                stacked[row] = image
+        storage = pa.FixedSizeListArray.from_arrays(
+            pa.array(stacked.reshape(-1)), math.prod(shape), mask=mask
+        )
+        return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.uint8(), shape), storage)
+    sizes = [0 if image is None else image.size for image in images]
+    offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    flat = [image.reshape(-1) for image in images if image is not None]
+    values = pa.array(np.concatenate(flat) if flat else np.zeros(0, np.uint8))
+    data = pa.LargeListArray.from_arrays(pa.array(offsets), values)
+    shape_lists = pa.array(
+        [[] if image is None else list(image.shape) for image in images], pa.list_(pa.int32())
+    )
+    return pa.StructArray.from_arrays([data, shape_lists], ["data", "shape"], mask=mask)
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            f"expected at most {max_pixels} pixels. Received: an image of {width} x {height}."
+        )
+
+
+def _decode_with_opencv(encoded: bytes, header: ImageHeader, channels: int) -> np.ndarray | None:
+    """The pixels, or None where OpenCV cannot read them."""
+    import cv2
+
+    data = np.frombuffer(encoded, np.uint8)
+    as_stored = channels == 1 and header.is_gray
+    with_alpha = channels == 4 and header.has_alpha
+    if as_stored:
+        flags = cv2.IMREAD_GRAYSCALE
+    elif with_alpha:
+        flags = cv2.IMREAD_UNCHANGED
+    else:
+        flags = cv2.IMREAD_COLOR_RGB
+    try:
+        pixels = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+    if pixels is None:
+        return None
+    if as_stored:
+        return pixels[..., np.newaxis]
+    if with_alpha:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
+    if channels == 1:
+        return _luma(pixels)
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA) if channels == 4 else pixels
+
+
+def _luma(pixels: np.ndarray) -> np.ndarray:
+    """Gray by ITU-R 601 in Pillow's fixed point; OpenCV's rounding and JPEG's own Y differ."""
+    wide = pixels.astype(np.uint32)
+    gray = wide[..., 0] * 19595 + wide[..., 1] * 38470 + wide[..., 2] * 7471 + 0x8000
+    return (gray >> 16).astype(np.uint8)[..., np.newaxis]
+
+
+def _decode_with_pillow(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            _check_size(*image.size, max_pixels)
+            return _pillow_pixels(image, channels)
+    except ImageError:
+        raise
+    # Pillow's plugins raise what their parsers happen to meet in damaged files.
+    except Exception as error:
+        raise ImageError(
+            f"expected an image file. Received: {len(encoded)} bytes; {type(error).__name__}: "
+            f"{error}"
+        ) from error
+
+
+def _pillow_pixels(image: Image.Image, channels: int) -> np.ndarray:
+    pixels = np.asarray(image.convert(_MODES[channels]))
+    return pixels[..., np.newaxis] if channels == 1 else pixels
