@@ -1,0 +1,115 @@
+"""Parquet: plain types, zstd, row groups bounded in rows and bytes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pyarrow as pa
+
+from pipelines import storage
+from pipelines.sinks.base import ByteStream, PartWriter, Sink, plain_batch, plain_schema
+
+ROW_GROUP_ROWS = 128 * 1024
+ROW_GROUP_BYTES = 64 * 2**20
+# Of 92 MiB of rows (text, embeddings, probabilities) zstd left 69 MiB at 10 % more time to
+# write than snappy, which left 79.
+COMPRESSION = "zstd"
+
+
+class ParquetSink(Sink):
+    """Writes Parquet; memory per open part is one row group."""
+
+    name: ClassVar[str] = "parquet"
+    suffix: ClassVar[str] = "parquet"
+
+    def refusal(self, data_type: pa.DataType) -> str | None:
+        """Types that Parquet has no representation for."""
+        import pyarrow.parquet
+
+        # The writer itself knows best what it takes.
+        try:
+            probe = pa.schema([("column", data_type)])
+            pyarrow.parquet.ParquetWriter(pa.BufferOutputStream(), probe).close()
+        except pa.ArrowException as error:
+            return str(error)
+        return None
+
+    def open(self, stream: ByteStream, schema: pa.Schema) -> PartWriter:
+        """Starts a part; nothing is written before its first row group is full."""
+        return _ParquetPartWriter(stream, stored_schema(schema))
+
+    def count_rows(self, path: str) -> int:
+        """Reads the footer alone."""
+        import pyarrow.parquet
+
+        with storage.open_to_read(path) as file:
+            return int(pyarrow.parquet.read_metadata(file).num_rows)
+
+
+def stored_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema that files get for columns of `schema`.
+
+    Fixed-size lists stay such only where neither they nor what holds them may be null:
+    Parquet has but one kind of list, and Arrow's readers fail on files that promise a fixed
+    size and hold a null.
+    """
+    fields = [field.with_type(_stored_type(field)) for field in plain_schema(schema)]
+    return pa.schema(fields, schema.metadata)
+
+
+def _stored_type(field: pa.Field) -> pa.DataType:
+    kind = field.type
+    if pa.types.is_struct(kind):
+        return pa.struct([child.with_type(_stored_type(child)) for child in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(kind.key_type, kind.item_field.with_type(_stored_type(kind.item_field)))
+    if pa.types.is_fixed_size_list(kind):
+        item = kind.value_field.with_type(_stored_type(kind.value_field))
+        fixed = kind.list_size > 0 and not field.nullable
+        return pa.list_(item, kind.list_size) if fixed else pa.list_(item)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        item = kind.value_field.with_type(_stored_type(kind.value_field))
+        return pa.list_(item) if pa.types.is_list(kind) else pa.large_list(item)
+    return kind
+
+
+class _ParquetPartWriter(PartWriter):
+    def __init__(self, stream: ByteStream, schema: pa.Schema) -> None:
+        import pyarrow.parquet
+
+        self._schema = schema
+        self._writer = pyarrow.parquet.ParquetWriter(
+            stream, schema, compression=COMPRESSION, use_dictionary=_dictionary_columns(schema))
+        self._batches: list[pa.RecordBatch] = []
+        self._rows = 0
+        self._bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(plain_batch(batch).cast(self._schema))
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._rows >= ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES:
+            self._write_row_group()
+
+    def finish(self) -> None:
+        if self._rows:
+            self._write_row_group()
+        self._writer.close()
+
+    def _write_row_group(self) -> None:
+        table = pa.Table.from_batches(self._batches, self._schema)
+        self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        self._batches, self._rows, self._bytes = [], 0, 0
+
+
+def _dictionary_columns(schema: pa.Schema) -> list[str]:
+    """Columns whose values may repeat: a dictionary of floats costs time and saves nothing."""
+    import pyarrow.parquet
+
+    empty = pa.BufferOutputStream()
+    pyarrow.parquet.ParquetWriter(empty, schema).close()
+    columns = pyarrow.parquet.ParquetFile(empty.getvalue()).schema
+    return [
+        columns.column(index).path
+        for index in range(len(columns))
+        if columns.column(index).physical_type not in ("FLOAT", "DOUBLE")]

@@ -1,0 +1,166 @@
+"""Files on any filesystem that Beam knows; local ones are reached without importing Beam."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, cast
+
+import google_crc32c
+
+_SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
+_CHUNK_BYTES = 4 * 2**20
+
+
+def is_local(path: str) -> bool:
+    """Whether `path` is on this machine's own filesystem: it has no `scheme://`."""
+    return _SCHEME.match(path) is None
+
+
+def join(folder: str, *names: str) -> str:
+    """The path of something inside `folder`."""
+    return os.path.join(folder, *names) if is_local(folder) else "/".join(
+        [folder.rstrip("/"), *names])
+
+
+def create(path: str) -> BinaryIO:
+    """Opens a new file for writing, and makes the local folders that it needs."""
+    if is_local(path):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        return open(path, "wb")
+    from apache_beam.io.filesystem import CompressionTypes
+
+    return cast(
+        BinaryIO,
+        _filesystem(path).create(path, compression_type=CompressionTypes.UNCOMPRESSED))
+
+
+def open_to_read(path: str) -> BinaryIO:
+    """Opens a file as the bytes that it holds, whatever its suffix."""
+    if is_local(path):
+        return open(path, "rb")
+    from apache_beam.io.filesystem import CompressionTypes
+
+    return cast(
+        BinaryIO,
+        _filesystem(path).open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+
+
+def size_bytes(path: str) -> int | None:
+    """The file's size; None where there is no such file."""
+    if is_local(path):
+        return os.path.getsize(path) if os.path.isfile(path) else None
+    filesystem = _filesystem(path)
+    return int(filesystem.size(path)) if filesystem.exists(path) else None
+
+
+def replace(source: str, target: str) -> None:
+    """Moves a file to a place where another may lie: atomic on local disks.
+
+    Elsewhere the old file goes first, so that readers never see a mixture; an object
+    store shows the new one when its copy is complete.
+    """
+    if is_local(target):
+        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+        os.replace(source, target)
+        return
+    filesystem = _filesystem(target)
+    if filesystem.exists(target):
+        filesystem.delete([target])
+    filesystem.rename([source], [target])
+
+
+def delete(paths: Iterable[str]) -> None:
+    """Deletes files; one that is gone already is no error."""
+    for path in paths:
+        if is_local(path):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
+        elif (filesystem := _filesystem(path)).exists(path):
+            filesystem.delete([path])
+
+
+def list_files(folder: str, limit: int | None = None) -> Iterator[str]:
+    """Paths of all files under `folder`, in its subfolders too; `limit` spares remote listings."""
+    if is_local(folder):
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                yield os.path.join(parent, name)
+        return
+    for match in _filesystem(folder).match([join(folder, "**")], [limit]):
+        for metadata in match.metadata_list:
+            yield metadata.path
+
+
+def read_bytes(path: str) -> bytes | None:
+    """All that a file holds; None where there is no such file."""
+    if is_local(path):
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+    if not _filesystem(path).exists(path):
+        return None
+    with open_to_read(path) as file:
+        return file.read()
+
+
+def crc32c_of(path: str) -> str:
+    """The CRC32C of a file's bytes, as eight hexadecimal digits."""
+    crc = 0
+    with open_to_read(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            crc = google_crc32c.extend(crc, chunk)
+    return f"{crc:08x}"
+
+
+class MeasuredFile(io.RawIOBase):
+    """Passes writes on to a file and knows their size and CRC32C, so that none is read again."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        self._crc = 0
+        self._abandoned = False
+        self.size_bytes = 0
+
+    @property
+    def crc32c(self) -> str:
+        """The CRC32C of what was written so far, as eight hexadecimal digits."""
+        return f"{self._crc:08x}"
+
+    def writable(self) -> bool:
+        """Always: it is made to be written to."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Writes all of `data`, a bytes-like object."""
+        chunk = data if isinstance(data, bytes) else bytes(data)
+        if not self._file.closed:
+            self._crc = google_crc32c.extend(self._crc, chunk)
+            self.size_bytes += len(chunk)
+            self._file.write(chunk)
+        elif not self._abandoned:
+            raise ValueError("expected writes before the file is closed")
+        return len(chunk)
+
+    def close(self) -> None:
+        """Closes the file beneath: on an object store, it appears now."""
+        if not self._abandoned:
+            self._file.close()
+            super().close()
+
+    def abandon(self) -> None:
+        """Closes the file beneath; a format's writer may still write its end, to nowhere."""
+        self._abandoned = True
+        self._file.close()
+
+
+def _filesystem(path: str) -> Any:
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems.get_filesystem(path)
