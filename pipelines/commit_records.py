@@ -1,0 +1,70 @@
+"""Commit records: what they promise, and whether the files keep it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pipelines import storage
+from pipelines.output_folder import OutputFolder
+from pipelines.sinks.base import Sink
+from pipelines.sinks.parquet import ParquetSink
+
+
+class CommitError(RuntimeError):
+    """A split cannot be committed, or its record and its files do not agree."""
+
+
+def read_commit(
+    folder: OutputFolder, split: str, sink: Sink, content: bool = True
+) -> dict[str, Any] | None:
+    """A split's commit record, compared with the files it speaks of.
+
+    Args:
+      folder: the job's output.
+      split: the split's name.
+      sink: the format of the part.
+      content: whether to read the files and compare checksums and rows; else sizes alone,
+        which costs no transfer.
+
+    Returns:
+      The record; None where the split is not committed.
+
+    Raises:
+      CommitError: record and files differ; the split must be done again.
+    """
+    path = folder.commit(split)
+    data = storage.read_bytes(path)
+    if data is None:
+        return None
+    try:
+        record: dict[str, Any] = json.loads(data)
+        if record["split"] != split:
+            raise CommitError(f"expected the record of split {split} in {path}. "
+                              f"Received: that of {record['split']}.")
+        if record["rows_in"] != record["predicted"] + record["failed"]:
+            raise CommitError(f"expected {record['rows_in']} rows in {path}. Received: "
+                              f"{record['predicted']} predicted and {record['failed']} failed.")
+        _compare(record["part"], folder.part(split, sink.suffix), record["predicted"],
+                 sink, content)
+        if record["failed"]:
+            _compare(record["failed_part"], folder.failed_part(split), record["failed"],
+                     ParquetSink(), content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommitError(f"expected a commit record in {path}. Received: {error!r}.") from error
+    return record
+
+
+def _compare(promise: dict[str, Any], path: str, rows: int, sink: Sink, content: bool) -> None:
+    size = storage.size_bytes(path)
+    if size is None:
+        raise CommitError(f"expected {path}, which is committed. Received: no such file.")
+    found: dict[str, Any] = {"bytes": size, "rows": promise["rows"]}
+    # A file of another size is not read at all: its format may be cut short.
+    if content and size == promise["bytes"]:
+        found["crc32c"] = storage.crc32c_of(path)
+        if found["crc32c"] == promise["crc32c"]:
+            found["rows"] = sink.count_rows(path)
+    expected = {name: promise[name] for name in found} | {"rows": rows}
+    if found != expected:
+        raise CommitError(f"expected {expected} in {path}, as committed. Received: {found}.")

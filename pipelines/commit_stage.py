@@ -1,0 +1,96 @@
+"""The end of the pipeline: blocks become committed splits, and these a finished job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipelines.commits import SplitCommitter
+from pipelines.finish import finish_job
+from pipelines.output_folder import OutputFolder
+from pipelines.sinks.base import Sink
+from transforms.block import Block
+
+
+class CommitDoFn(beam.DoFn):
+    """Commits the splits of a bundle; gives each one's commit record.
+
+    It must be fused to the transform that reads: a split that is open where a bundle ends
+    is an error, and leaves no part.
+    """
+
+    def __init__(
+        self, folder: str, sink: Sink, input_schema: pa.Schema, provenance: bool = True
+    ) -> None:
+        """Takes what `SplitCommitter` takes, with the folder's path."""
+        self._folder = folder
+        self._sink = sink
+        self._input_schema = input_schema
+        self._provenance = provenance
+        self._committer: SplitCommitter | None = None
+
+    def start_bundle(self) -> None:
+        """Drops what a failed bundle left in this instance."""
+        self.teardown()
+        self._committer = SplitCommitter(
+            OutputFolder(self._folder), self._sink, self._input_schema, self._provenance)
+
+    def process(self, block: Block) -> Iterator[dict[str, Any]]:
+        """Takes a block; a split's last one gives the split's commit record."""
+        assert self._committer is not None
+        record = self._committer.add(block)
+        if record is not None:
+            yield record
+
+    def finish_bundle(self) -> None:
+        """Fails where a split is still open."""
+        assert self._committer is not None
+        self._committer.require_all_committed()
+
+    def teardown(self) -> None:
+        """Deletes files of splits that were not committed."""
+        if self._committer is not None:
+            self._committer.abandon()
+
+
+class FinishDoFn(beam.DoFn):
+    """Finishes the job when all its splits are committed; gives the report."""
+
+    def __init__(self, folder: str) -> None:
+        """Takes the output folder, whose plan says what the job is."""
+        self._folder = folder
+
+    def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+        """Takes the one group of all commits; what counts is on disk, not in it."""
+        folder = OutputFolder(self._folder)
+        plan = folder.read_plan()
+        if plan is None:
+            raise FileNotFoundError(f"expected the job's plan in {folder.plan}. Received: none.")
+        yield finish_job(plan, folder)
+
+
+class FinishJob(beam.PTransform):
+    """Commit records in, one report out, written to the folder with `_SUCCESS` last.
+
+    It runs on the workers, so that a job nobody waits for finishes by itself, and also
+    where the job has no split at all.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Takes the output folder."""
+        super().__init__()
+        self._folder = folder
+
+    def expand(self, commits: Any) -> Any:
+        """Groups all commits into one element, which comes when the last is done."""
+        start = commits.pipeline | "Start" >> beam.Create([(None, None)])
+        names = commits | "Name" >> beam.Map(lambda record: (None, record["split"]))
+        return (
+            (start, names)
+            | "All" >> beam.Flatten()
+            | "Wait" >> beam.GroupByKey()
+            | "Finish" >> beam.ParDo(FinishDoFn(self._folder))
+        )

@@ -1,0 +1,259 @@
+"""How a split's output appears: failed part, part, then the record that makes both count.
+
+Per split, in this order: `_mirrorbeam/failed/part-<split>.parquet` (only with failures),
+`part-<split>.<format>`, `_mirrorbeam/commits/<split>.json`. Each appears at once. The record
+exists if and only if the split is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections import Counter
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from pipelines import storage
+from pipelines.commit_records import CommitError, read_commit
+from pipelines.failed_rows import failed_schema, failures_to_batch
+from pipelines.output_folder import OutputFolder
+from pipelines.pending_file import PendingFile, write_at_once
+from pipelines.sinks.base import PartWriter, Sink, arranged
+from pipelines.sinks.parquet import ParquetSink
+from pipelines.splits import Split
+from transforms.block import Block
+
+_LOG = logging.getLogger(__name__)
+
+
+class SplitWriter:
+    """Takes one split's blocks in order and commits them as a whole, or leaves no trace."""
+
+    def __init__(
+        self,
+        folder: OutputFolder,
+        sink: Sink,
+        split: Split,
+        input_schema: pa.Schema,
+        provenance: bool = True,
+    ) -> None:
+        """Starts an attempt; files are opened when there is something to write.
+
+        Args:
+          folder: where to write.
+          sink: the format of the part.
+          split: which one.
+          input_schema: the source's columns, for the failed part.
+          provenance: whether the part has `_source` and `_row`.
+        """
+        self._folder = folder
+        self._sink = sink
+        self._split = split
+        self._provenance = provenance
+        self._attempt = uuid.uuid4().hex
+        self._started_at = time.time()
+        self._schema: pa.Schema | None = None
+        self._failed_schema = failed_schema(input_schema)
+        self._part: _OpenPart | None = None
+        self._failed_part: _OpenPart | None = None
+        self._failures: Counter[tuple[str, str]] = Counter()
+        self._predicted = 0
+
+    def add(self, block: Block) -> None:
+        """Writes a block's predictions and failures to files that nobody sees yet.
+
+        Raises:
+          CommitError: its columns are not those of the blocks before it.
+        """
+        if block.failures:
+            self._failures.update((failure.stage, failure.error) for failure in block.failures)
+            rows = failures_to_batch(block.failures, self._failed_schema)
+            self._open_failed_part().writer.write(rows)
+        batch = arranged(block.batch, self._provenance)
+        if self._part is None:
+            self._schema = batch.schema
+        if batch.num_rows:
+            self._predicted += batch.num_rows
+            self._open_part(batch.schema).writer.write(self._conformed(batch))
+
+    def commit(self, rows_in_split: int, run_info: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Makes the split's output appear.
+
+        Where a complete commit is there already (a repeated bundle, a slow twin), that one
+        stays, since readers may be at it.
+
+        Args:
+          rows_in_split: what the source counted.
+          run_info: facts about the worker, kept with the record.
+
+        Returns:
+          The commit record.
+
+        Raises:
+          CommitError: predicted and failed rows do not add up to `rows_in_split`.
+        """
+        failed = sum(self._failures.values())
+        if self._predicted + failed != rows_in_split:
+            raise CommitError(
+                f"expected {rows_in_split} rows in split {self._split.name}. Received: "
+                f"{self._predicted} predicted and {failed} failed. Nothing of it is committed.")
+        earlier = self._earlier_commit()
+        if earlier is not None:
+            self.abandon()
+            return earlier
+        if self._schema is None:
+            raise CommitError(
+                f"expected at least one block of split {self._split.name}. Received: none. "
+                "A source gives an empty block for a split without rows.")
+        failed_part = None
+        if self._failed_part is not None:
+            failed_part = self._publish(self._failed_part, failed)
+        else:
+            storage.delete([self._folder.failed_part(self._split.name)])
+        part = self._publish(self._open_part(self._schema), self._predicted)
+        ended_at = time.time()
+        record = {
+            "split": self._split.name,
+            "attempt": self._attempt,
+            "rows_in": rows_in_split,
+            "predicted": self._predicted,
+            "failed": failed,
+            "failures": _by_stage(self._failures),
+            "part": part,
+            "failed_part": failed_part,
+            "started_at": self._started_at,
+            "ended_at": ended_at,
+            "seconds": round(ended_at - self._started_at, 6),
+            "run": run_info,
+        }
+        write_at_once(
+            self._folder.temporary(f"{self._split.name}-{self._attempt}", "json"),
+            self._folder.commit(self._split.name),
+            json.dumps(record, indent=1, ensure_ascii=False).encode())
+        return record
+
+    def abandon(self) -> None:
+        """Deletes what is not published yet; may be called again."""
+        for part in (self._part, self._failed_part):
+            if part is not None:
+                part.file.abandon()
+        self._part = self._failed_part = None
+
+    def _earlier_commit(self) -> dict[str, Any] | None:
+        try:
+            return read_commit(self._folder, self._split.name, self._sink)
+        except CommitError as error:
+            _LOG.warning("committing split %s again: %s", self._split.name, error)
+            storage.delete([self._folder.commit(self._split.name)])
+            return None
+
+    def _open_part(self, schema: pa.Schema) -> _OpenPart:
+        if self._part is None:
+            file = PendingFile(
+                self._folder.temporary(f"{self._split.name}-{self._attempt}", self._sink.suffix),
+                self._folder.part(self._split.name, self._sink.suffix))
+            self._part = _OpenPart(file, self._sink.open(file.stream, schema))
+        return self._part
+
+    def _open_failed_part(self) -> _OpenPart:
+        if self._failed_part is None:
+            file = PendingFile(
+                self._folder.temporary(f"{self._split.name}-failed-{self._attempt}", "parquet"),
+                self._folder.failed_part(self._split.name))
+            writer = ParquetSink().open(file.stream, self._failed_schema)
+            self._failed_part = _OpenPart(file, writer)
+        return self._failed_part
+
+    def _conformed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.schema.equals(self._schema):
+            return batch
+        try:
+            return batch.cast(self._schema)
+        except (pa.ArrowException, ValueError) as error:
+            raise CommitError(
+                f"expected blocks of split {self._split.name} with one schema, "
+                f"{_text(self._schema)}. Received: {_text(batch.schema)}.") from error
+
+    def _publish(self, part: _OpenPart, rows: int) -> dict[str, Any]:
+        part.writer.finish()
+        return {"rows": rows, "attempt": self._attempt} | part.file.publish()
+
+
+class SplitCommitter:
+    """Commits the splits of a stream in which their blocks come interleaved in any order.
+
+    Blocks of one split keep their own order; its last one says how many rows it has.
+    """
+
+    def __init__(
+        self, folder: OutputFolder, sink: Sink, input_schema: pa.Schema, provenance: bool = True
+    ) -> None:
+        """Takes what every `SplitWriter` takes."""
+        self._folder = folder
+        self._sink = sink
+        self._input_schema = input_schema
+        self._provenance = provenance
+        self._open: dict[str, SplitWriter] = {}
+
+    def add(self, block: Block) -> dict[str, Any] | None:
+        """Takes a block; a split's last one commits it and returns the commit record.
+
+        Raises:
+          CommitError: the split's rows do not add up, or its columns change. Nothing of the
+            split is left then.
+        """
+        name = block.split.name
+        writer = self._open.get(name)
+        if writer is None:
+            writer = self._open[name] = SplitWriter(
+                self._folder, self._sink, block.split, self._input_schema, self._provenance)
+        try:
+            writer.add(block)
+            if block.rows_in_split is None:
+                return None
+            record = writer.commit(block.rows_in_split, block.run_info)
+        except BaseException:
+            self._open.pop(name).abandon()
+            raise
+        del self._open[name]
+        return record
+
+    def require_all_committed(self) -> None:
+        """Call it where the stream ends: at the end of a bundle.
+
+        Raises:
+          CommitError: splits are open. Their rest is in another bundle, so that the pipeline
+            cannot commit them as a whole; none of them leaves a part.
+        """
+        if not self._open:
+            return
+        names = ", ".join(sorted(self._open))
+        self.abandon()
+        raise CommitError(
+            f"expected every split to end in the bundle where it began. Received: the bundle's "
+            f"end with open splits {names}. Reading and committing must stay in one fused stage: "
+            "put no shuffle, side input or tagged output between them.")
+
+    def abandon(self) -> None:
+        """Drops open splits and their files; may be called again."""
+        while self._open:
+            self._open.popitem()[1].abandon()
+
+
+class _OpenPart(NamedTuple):
+    file: PendingFile
+    writer: PartWriter
+
+
+def _by_stage(failures: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    stages: dict[str, dict[str, int]] = {}
+    for (stage, error), rows in sorted(failures.items()):
+        stages.setdefault(stage, {})[error] = rows
+    return stages
+
+
+def _text(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema)

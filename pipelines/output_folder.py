@@ -1,0 +1,202 @@
+"""The folder that a job writes to: where everything lies, and who may write there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pipelines import storage
+from pipelines.overlap import overlap
+from pipelines.pending_file import write_at_once
+from pipelines.plan import JobPlan
+from pipelines.sinks import sink_class
+
+WORK_FOLDER = "_mirrorbeam"
+SUCCESS = "_SUCCESS"
+
+
+class OutputError(ValueError):
+    """The output folder cannot be used; the message says expected, received, what to do."""
+
+
+class OutputFolder:
+    """Names every file of a job's output; knows nothing of what is in them but the plan."""
+
+    def __init__(self, path: str) -> None:
+        """Takes a folder on any Beam filesystem; it need not exist."""
+        self.path = os.path.abspath(path) if storage.is_local(path) else path.rstrip("/")
+
+    def part(self, split: str, suffix: str) -> str:
+        """Path of a split's predictions; `split` is the split's name."""
+        return storage.join(self.path, f"part-{split}.{suffix}")
+
+    def failed_part(self, split: str) -> str:
+        """Path of a split's failed rows."""
+        return storage.join(self.path, WORK_FOLDER, "failed", f"part-{split}.parquet")
+
+    def commit(self, split: str) -> str:
+        """Path of the record that a split is committed."""
+        return storage.join(self.path, WORK_FOLDER, "commits", f"{split}.json")
+
+    def temporary(self, stem: str, suffix: str) -> str:
+        """Path of a file on its way; `stem` begins with the split's name, if it is a split's."""
+        return storage.join(self.path, WORK_FOLDER, "tmp", f"{stem}.{suffix}")
+
+    @property
+    def plan(self) -> str:
+        """Path of the plan."""
+        return storage.join(self.path, WORK_FOLDER, "plan.json")
+
+    @property
+    def report(self) -> str:
+        """Path of the report."""
+        return storage.join(self.path, WORK_FOLDER, "report.json")
+
+    @property
+    def html_report(self) -> str:
+        """Path of the report for people."""
+        return storage.join(self.path, WORK_FOLDER, "report.html")
+
+    @property
+    def success(self) -> str:
+        """Path of the empty file that appears when all else is there."""
+        return storage.join(self.path, SUCCESS)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Writes one of the folder's small files at once."""
+        write_at_once(self.temporary(uuid.uuid4().hex, "json"), path, data)
+
+    def write_json(self, path: str, values: Any) -> None:
+        """Writes one of the folder's JSON files at once."""
+        self.write(path, json.dumps(values, indent=1, ensure_ascii=False).encode())
+
+    def read_plan(self) -> JobPlan | None:
+        """The plan of the job that the folder belongs to; None where it has none.
+
+        Raises:
+          OutputError: there is a plan that cannot be read.
+        """
+        data = storage.read_bytes(self.plan)
+        if data is None:
+            return None
+        try:
+            plan = JobPlan.from_json(data)
+            sink_class(plan.output_format)
+            return plan
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise OutputError(
+                f"expected a plan of mirrorbeam in {self.plan}. Received: {error}. "
+                "Use another folder.") from error
+
+    def check(self, inputs: Sequence[str], suffix: str, overwrite: bool) -> JobPlan | None:
+        """Refuses a folder that a new job must not or cannot write to; leaves no trace.
+
+        Args:
+          inputs: the job's inputs as given: files, folders, globs.
+          suffix: of the parts to be written.
+          overwrite: whether the output of an earlier job may go.
+
+        Returns:
+          The plan of an earlier job, whose output may be deleted; `begin` does.
+
+        Raises:
+          OutputError: says which of the reasons it is.
+        """
+        names = [f"part-00000.{suffix}", f"{WORK_FOLDER}/failed/part-00000.parquet"]
+        conflict = overlap(self.path, inputs, names)
+        if conflict is not None:
+            raise OutputError(
+                f"expected an output folder apart from the input. Received: {self.path}; "
+                f"{conflict}. Choose another --output.")
+        if storage.is_local(self.path) and os.path.isfile(self.path):
+            raise OutputError(
+                f"expected an output folder. Received: {self.path}, which is a file. "
+                "Choose another --output.")
+        try:
+            plan = self.read_plan()
+            first = next(storage.list_files(self.path, limit=1), None)
+        except OutputError:
+            raise
+        except (OSError, ValueError) as error:
+            raise self._unusable(error) from error
+        if plan is None and first is not None:
+            raise OutputError(
+                f"expected an output folder that is empty, new or mirrorbeam's own. Received: "
+                f"{self.path}, which holds {first} and no {WORK_FOLDER}/plan.json. "
+                "Choose another --output; --overwrite does not touch what is not its own.")
+        if plan is not None and not overwrite:
+            raise OutputError(
+                f"expected an output folder without a job. Received: {self.path}, which holds a "
+                f"job of {len(plan.splits)} splits. Choose another --output, or delete that "
+                "job's output with --overwrite.")
+        try:
+            self._try_writing()
+        except (OSError, ValueError) as error:
+            raise self._unusable(error) from error
+        return plan
+
+    def begin(self, plan: JobPlan, earlier: JobPlan | None) -> None:
+        """Makes the folder that of a new job, after `check`.
+
+        Args:
+          plan: the new job's.
+          earlier: the plan of a job whose output is to be deleted first.
+        """
+        if earlier is not None:
+            self.clear(earlier)
+        self.write(self.plan, plan.to_json().encode())
+
+    def clear(self, plan: JobPlan) -> None:
+        """Deletes what an earlier job wrote by its plan, and nothing else.
+
+        The plan goes last: a clearing that was cut short is repeated by the next one.
+        """
+        names = [split.name for split in plan.splits]
+        suffix = sink_class(plan.output_format).suffix
+        storage.delete([self.success, self.html_report, self.report])
+        storage.delete(self.commit(name) for name in names)
+        storage.delete(self.failed_part(name) for name in names)
+        storage.delete(self.part(name, suffix) for name in names)
+        self.sweep(names)
+        storage.delete([self.plan])
+
+    def sweep(self, splits: Iterable[str]) -> None:
+        """Deletes files that killed attempts at these splits left on their way."""
+        names = set(splits)
+        folder = storage.join(self.path, WORK_FOLDER, "tmp")
+        leftover = re.compile(r"(?:(\d{5,})-(?:failed-)?)?[0-9a-f]{32}\.[a-z]+")
+        for path in list(storage.list_files(folder)):
+            match = leftover.fullmatch(path.rpartition("/")[2])
+            if match is not None and (match[1] is None or match[1] in names):
+                storage.delete([path])
+        if storage.is_local(folder) and os.path.isdir(folder) and not os.listdir(folder):
+            os.rmdir(folder)
+
+    def _try_writing(self) -> None:
+        probe = self.temporary(uuid.uuid4().hex, "probe")
+        made = _missing_folders(os.path.dirname(probe)) if storage.is_local(probe) else []
+        try:
+            write_at_once(probe, f"{probe}s", b"")
+            storage.delete([f"{probe}s"])
+        finally:
+            for folder in made:
+                if os.path.isdir(folder):
+                    os.rmdir(folder)
+
+    def _unusable(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"expected an output folder that can be written. Received: {self.path}; "
+            f"{type(error).__name__}: {error}. Choose another --output, or see to its rights.")
+
+
+def _missing_folders(folder: str) -> list[str]:
+    """The folders that making `folder` makes, innermost first."""
+    missing = []
+    while folder and not os.path.exists(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    return missing

@@ -1,0 +1,172 @@
+"""Who may write to an output folder, and what overwriting deletes."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from pipelines import storage
+from pipelines.output_folder import OutputError, OutputFolder
+from pipelines.plan import JobPlan
+from tests.pipelines.jobs import plan
+from tests.pipelines.memory_filesystem import MemoryFileSystem
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def check(path: Path | str, overwrite: bool = False, given: str = "/nowhere/in") -> JobPlan | None:
+    return OutputFolder(str(path)).check([given], "parquet", overwrite)
+
+
+def refusal(path: Path | str, overwrite: bool = False, given: str = "/nowhere/in") -> str:
+    with pytest.raises(OutputError) as caught:
+        check(path, overwrite, given)
+    message = str(caught.value)
+    assert message.startswith("expected ")
+    assert "Received: " in message
+    return message
+
+
+def test_everything_has_its_place(tmp_path: Path) -> None:
+    folder = OutputFolder(str(tmp_path))
+    paths = [
+        folder.part("00007", "csv"), folder.success, folder.plan, folder.commit("00007"),
+        folder.failed_part("00007"), folder.report, folder.html_report]
+    assert [str(Path(path).relative_to(tmp_path)) for path in paths] == [
+        "part-00007.csv", "_SUCCESS", "_mirrorbeam/plan.json", "_mirrorbeam/commits/00007.json",
+        "_mirrorbeam/failed/part-00007.parquet", "_mirrorbeam/report.json",
+        "_mirrorbeam/report.html"]
+
+
+def test_a_relative_folder_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = OutputFolder("out")
+    monkeypatch.chdir("/")
+    assert folder.path == str(tmp_path / "out")
+
+
+def test_new_and_empty_folders_are_fine_and_stay_untouched(tmp_path: Path) -> None:
+    assert check(tmp_path / "new" / "deep") is None
+    assert tree(tmp_path) == set()
+    (tmp_path / "empty" / "also empty").mkdir(parents=True)
+    for overwrite in (False, True):
+        assert check(tmp_path / "empty", overwrite) is None
+        assert tree(tmp_path) == {"empty", "empty/also empty"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["notes.txt", "_SUCCESS", "sub/part-00000.parquet"])
+def test_a_folder_with_files_and_no_plan_is_refused_always(
+    tmp_path: Path, name: str, overwrite: bool
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    message = refusal(tmp_path, overwrite)
+    assert f"which holds {tmp_path / name} and no _mirrorbeam/plan.json" in message
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_folder_with_a_job_needs_overwrite(tmp_path: Path) -> None:
+    OutputFolder(str(tmp_path)).begin(plan(splits=3), earlier=None)
+    assert "which holds a job of 3 splits" in refusal(tmp_path)
+    assert check(tmp_path, overwrite=True) == plan(splits=3)
+
+
+@pytest.mark.parametrize("text", ["no json", "{}", "[]", '{"mirrorbeam_plan": 1}'])
+def test_a_plan_of_others_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "_mirrorbeam").mkdir()
+    (tmp_path / "_mirrorbeam" / "plan.json").write_text(text)
+    assert "expected a plan of mirrorbeam in" in refusal(tmp_path, overwrite=True)
+
+
+def test_a_plan_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    OutputFolder(str(tmp_path)).begin(plan(output_format="../../x"), earlier=None)
+    assert "expected a plan of mirrorbeam in" in refusal(tmp_path, overwrite=True)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert "which is a file" in refusal(tmp_path / "file")
+
+
+def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert "NotADirectoryError" in refusal(tmp_path / "file" / "out")
+    # Not even root makes folders here.
+    assert "see to its rights" in refusal("/proc/mirrorbeam")
+
+
+def test_an_unknown_scheme_is_refused() -> None:
+    assert "see to its rights" in refusal("nosuch://bucket/out")
+
+
+def test_an_output_within_the_input_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "out", given=str(tmp_path))
+    assert f"the output lies under the input {tmp_path}. Choose another --output." in message
+
+
+def written_job(folder: OutputFolder, job: JobPlan) -> None:
+    for split in job.splits:
+        for path in (
+            folder.part(split.name, "parquet"), folder.commit(split.name),
+            folder.failed_part(split.name),
+            folder.temporary(f"{split.name}-{uuid.uuid4().hex}", "parquet"),
+            folder.temporary(f"{split.name}-failed-{uuid.uuid4().hex}", "parquet"),
+        ):
+            storage.create(path).close()
+    for path in (folder.success, folder.report, folder.html_report):
+        storage.create(path).close()
+    folder.begin(job, earlier=None)
+
+
+def test_clearing_deletes_the_jobs_own_files_and_nothing_else(tmp_path: Path) -> None:
+    folder = OutputFolder(str(tmp_path))
+    written_job(folder, plan(splits=2))
+    foreign = [
+        "part-00002.parquet", "part-00000.csv", "notes.txt", "_mirrorbeam/commits/00002.json",
+        "_mirrorbeam/failed/part-00009.parquet", "_mirrorbeam/tmp/mine.parquet",
+        f"_mirrorbeam/tmp/00005-{uuid.uuid4().hex}.parquet", "data/part-00000.parquet"]
+    (tmp_path / "data").mkdir()
+    for name in foreign:
+        (tmp_path / name).write_text("mine")
+    folder.clear(plan(splits=2))
+    left = {name for name in tree(tmp_path) if (tmp_path / name).is_file()}
+    assert left == set(foreign)
+
+
+def test_beginning_anew_leaves_the_new_plan_alone(tmp_path: Path) -> None:
+    folder = OutputFolder(str(tmp_path))
+    written_job(folder, plan(splits=2))
+    folder.begin(plan(splits=5, output_format="csv"), earlier=check(tmp_path, overwrite=True))
+    assert folder.read_plan() == plan(splits=5, output_format="csv")
+    left = {name for name in tree(tmp_path) if (tmp_path / name).is_file()}
+    assert left == {"_mirrorbeam/plan.json"}
+
+
+def test_clearing_again_after_it_was_cut_short(tmp_path: Path) -> None:
+    folder = OutputFolder(str(tmp_path))
+    written_job(folder, plan(splits=2))
+    storage.delete([folder.part("00000", "parquet"), folder.commit("00001"), folder.success])
+    folder.clear(plan(splits=2))
+    assert {name for name in tree(tmp_path) if (tmp_path / name).is_file()} == set()
+
+
+def test_an_object_store_is_checked_and_cleared_alike() -> None:
+    path = f"{MemoryFileSystem.scheme()}://{uuid.uuid4().hex}/out"
+    folder = OutputFolder(f"{path}/")
+    assert check(path) is None
+    assert list(storage.list_files(path)) == []
+    written_job(folder, plan(splits=2))
+    assert "which holds a job of 2 splits" in refusal(path)
+    found = check(path, overwrite=True)
+    assert found == plan(splits=2)
+    folder.clear(found)
+    assert list(storage.list_files(path)) == []
+    storage.create(f"{path}/mine").close()
+    assert "no _mirrorbeam/plan.json" in refusal(path, overwrite=True)

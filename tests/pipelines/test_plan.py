@@ -1,0 +1,39 @@
+"""A plan survives being written and read."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from pipelines.plan import JobPlan, columns_as_text
+from pipelines.splits import Split
+from tests.pipelines.jobs import plan
+
+
+def test_a_plan_reads_back_equal() -> None:
+    splits = (Split(0, ("gs://b/ü.png", "gs://b/b.png"), 1, None, 5, 6), Split(1, ("c",), 2, 3))
+    original = plan(splits=0, rows=7, max_failed_fraction=0.5, row_unit="byte")
+    original = JobPlan(**{**vars(original), "splits": splits})
+    assert JobPlan.from_json(original.to_json()) == original
+    assert JobPlan.from_json(original.to_json().encode()) == original
+
+
+def test_the_text_names_what_people_look_for() -> None:
+    values = json.loads(plan(splits=2).to_json())
+    assert values["row_unit"] == "row"
+    assert [split["index"] for split in values["splits"]] == [0, 1]
+    assert values["fingerprint"]["digest"] == plan().fingerprint.digest
+    assert values["arguments"] == {"model": "m.keras"}
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"mirrorbeam_plan": 99}'])
+def test_other_json_is_no_plan(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a plan of version 1\. Received: version"):
+        JobPlan.from_json(text)
+
+
+def test_column_types_are_text() -> None:
+    schema = pa.schema([("a", pa.list_(pa.float32(), 3)), ("b", pa.string())])
+    assert columns_as_text(schema) == {"a": "fixed_size_list<item: float>[3]", "b": "string"}

@@ -1,0 +1,95 @@
+"""The same operations give the same outcome on a local disk and on a Beam filesystem."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import google_crc32c
+import pytest
+
+from pipelines import storage
+from pipelines.pending_file import PendingFile, write_at_once
+from tests.pipelines.memory_filesystem import MemoryFileSystem
+
+KINDS = ("local", MemoryFileSystem.scheme())
+
+
+@pytest.fixture(params=KINDS)
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path) if request.param == "local" else f"ram://{uuid.uuid4().hex}"
+
+
+def put(path: str, data: bytes) -> str:
+    with storage.create(path) as file:
+        file.write(data)
+    return path
+
+
+def test_what_is_written_is_read_sized_and_listed(folder: str) -> None:
+    path = put(storage.join(folder, "a", "b.gz"), b"plain bytes")
+    assert storage.read_bytes(path) == b"plain bytes"
+    assert storage.open_to_read(path).read() == b"plain bytes"
+    assert storage.size_bytes(path) == 11
+    assert storage.crc32c_of(path) == f"{google_crc32c.value(b'plain bytes'):08x}"
+    other = put(storage.join(folder, "c"), b"")
+    assert sorted(storage.list_files(folder)) == sorted([path, other])
+    assert len(list(storage.list_files(folder, limit=1))) >= 1
+
+
+def test_what_is_not_there_is_none_or_nothing(folder: str) -> None:
+    path = storage.join(folder, "none")
+    assert storage.read_bytes(path) is None
+    assert storage.size_bytes(path) is None
+    assert list(storage.list_files(path)) == []
+    storage.delete([path])
+
+
+def test_replacing_and_deleting(folder: str) -> None:
+    new, old = put(storage.join(folder, "new"), b"new"), put(storage.join(folder, "old"), b"old")
+    storage.replace(new, old)
+    assert storage.read_bytes(old) == b"new"
+    assert storage.read_bytes(new) is None
+    storage.delete([old, new])
+    assert list(storage.list_files(folder)) == []
+
+
+def test_a_pending_file_appears_whole_when_published(folder: str) -> None:
+    target = storage.join(folder, "deep", "target")
+    file = PendingFile(storage.join(folder, "tmp", "t"), target)
+    file.stream.write(b"one ")
+    file.stream.write(memoryview(b"two"))
+    assert storage.size_bytes(target) is None
+    assert file.publish() == {"bytes": 7, "crc32c": storage.crc32c_of(target)}
+    assert storage.read_bytes(target) == b"one two"
+    assert list(storage.list_files(folder)) == [target]
+
+
+def test_an_abandoned_file_leaves_nothing_though_its_writer_goes_on(folder: str) -> None:
+    file = PendingFile(storage.join(folder, "tmp", "t"), storage.join(folder, "target"))
+    file.stream.write(b"part")
+    file.abandon()
+    file.stream.write(b"a format's footer")
+    file.stream.close()
+    file.abandon()
+    assert list(storage.list_files(folder)) == []
+
+
+def test_writing_at_once_replaces(folder: str) -> None:
+    target = put(storage.join(folder, "target"), b"old and longer")
+    write_at_once(storage.join(folder, "t"), target, b"new")
+    assert storage.read_bytes(target) == b"new"
+    assert list(storage.list_files(folder)) == [target]
+
+
+def test_a_closed_file_takes_no_more(folder: str) -> None:
+    file = PendingFile(storage.join(folder, "t"), storage.join(folder, "target"))
+    file.publish()
+    with pytest.raises(ValueError, match="before the file is closed"):
+        file.stream.write(b"late")
+
+
+@pytest.mark.parametrize(("path", "local"), [
+    ("/a/b", True), ("a:b/c", True), ("gs://bucket/a", False), ("hdfs://a", False), ("", True)])
+def test_a_scheme_tells_remote_paths(path: str, local: bool) -> None:
+    assert storage.is_local(path) is local
