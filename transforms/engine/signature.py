@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,3 +55,22 @@ class Signature:
             and self.inputs[0].dtype == "string"
             and self.inputs[0].shape in ((), None)
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict of plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Signature:
+        """The inverse of ``to_json``, also after a trip through JSON text."""
+        outputs = values["outputs"]
+        return cls(
+            name=values["name"],
+            inputs=tuple(_field_from_json(field) for field in values["inputs"]),
+            outputs=None if outputs is None else tuple(map(_field_from_json, outputs)),
+        )
+
+
+def _field_from_json(values: dict[str, Any]) -> TensorField:
+    shape = values["shape"]
+    return TensorField(values["name"], values["dtype"], None if shape is None else tuple(shape))

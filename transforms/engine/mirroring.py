@@ -1,0 +1,49 @@
+"""Proof that a model's variables have one copy on every replica's device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def recorded_variables() -> Iterator[list[Any]]:
+    """Collects every variable that is made inside, as the strategy in scope made it.
+
+    What a saved model leaves out of its lists of variables is found as well.
+    """
+    import tensorflow as tf
+
+    variables: list[Any] = []
+
+    def create(next_creator: Any, **arguments: Any) -> Any:
+        variable = next_creator(**arguments)
+        variables.append(variable)
+        return variable
+
+    with tf.variable_creator_scope(create):
+        yield variables
+
+
+def unmirrored(variables: Iterable[Any], devices: tuple[str, ...]) -> list[str]:
+    """Names of the variables that lack a copy of their own on one of the devices.
+
+    Args:
+      variables: as they were made in a strategy's scope.
+      devices: full names of the replicas' devices, in order.
+    """
+    return [
+        str(variable.name)
+        for variable in variables
+        if tuple(getattr(copy, "device", "") for copy in getattr(variable, "values", ())) != devices
+    ]
+
+
+def variables_bytes(variables: Iterable[Any]) -> int:
+    """Bytes that one copy of the variables takes; strings count as nothing."""
+    return sum(
+        variable.shape.num_elements() * variable.dtype.size
+        for variable in variables
+        if variable.shape.is_fully_defined()
+    )
