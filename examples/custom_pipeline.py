@@ -23,8 +23,9 @@ from transforms import MirroredInference, ModelSpec
 
 def likeliest_classes(table: pa.Table, column: str) -> Iterator[tuple[int, int]]:
     """Yields (class, rows of it) for a table whose ``column`` holds one list of scores a row."""
-    scores = np.array(table[column].to_pylist()).reshape(table.num_rows, -1)
-    classes, counts = np.unique(scores.argmax(axis=-1), return_counts=True)
+    scores = table[column].combine_chunks()
+    by_row = scores.flatten().to_numpy().reshape(-1, scores.type.list_size)
+    classes, counts = np.unique(by_row.argmax(axis=-1), return_counts=True)
     yield from zip(classes.tolist(), counts.tolist(), strict=True)
 
 
