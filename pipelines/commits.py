@@ -67,6 +67,7 @@ class SplitWriter:
 
         Raises:
           CommitError: its columns are not those of the blocks before it.
+          SinkError: the format cannot hold them.
         """
         if block.failures:
             self._failures.update((failure.stage, failure.error) for failure in block.failures)
@@ -152,6 +153,8 @@ class SplitWriter:
 
     def _open_part(self, schema: pa.Schema) -> _OpenPart:
         if self._part is None:
+            # The driver could not check it where only building the model tells the outputs.
+            self._sink.check_schema(schema)
             file = PendingFile(
                 self._folder.temporary(f"{self._split.name}-{self._attempt}", self._sink.suffix),
                 self._folder.part(self._split.name, self._sink.suffix))

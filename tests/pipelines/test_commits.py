@@ -23,7 +23,7 @@ from pipelines import storage
 from pipelines.commit_records import CommitError, read_commit
 from pipelines.commits import SplitCommitter
 from pipelines.output_folder import OutputFolder
-from pipelines.sinks import SINK_NAMES, sink_class
+from pipelines.sinks import SINK_NAMES, SinkError, sink_class
 from tests.pipelines.jobs import INPUT_SCHEMA, SCHEMA, batch, block, failure, split
 from tests.pipelines.memory_filesystem import MemoryFileSystem
 from transforms.block import Block
@@ -187,6 +187,14 @@ def test_columns_may_not_change_within_a_split(tmp_path: Path) -> None:
     with pytest.raises(CommitError, match=r"with one schema, name: string, y: float.* Received: "
                        r"name: string, z: double"):
         commits.add(Block(other, split=split(0)))
+    assert files(tmp_path) == set()
+
+
+def test_columns_that_only_the_worker_knows_are_checked_there(tmp_path: Path) -> None:
+    commits = committer(tmp_path, name="tfrecord")
+    odd = batch([0]).append_column("t", pa.array([0], pa.timestamp("s")))
+    with pytest.raises(SinkError, match="column 't' as timestamp"):
+        commits.add(Block(odd, split=split(0)))
     assert files(tmp_path) == set()
 
 
