@@ -11,6 +11,7 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
+import grimp
 import pytest
 from packaging.requirements import Requirement
 
@@ -98,3 +99,13 @@ def test_only_pyproject_says_the_version() -> None:
     pattern = re.compile(rf"(?<![0-9.]){re.escape(version)}(?![0-9.])")
     files = [*ROOT.glob("*.toml"), *ROOT.glob("*.py"), *map(ROOT.joinpath, modules_below(ROOT))]
     assert [file.name for file in files if pattern.search(file.read_text())] == ["pyproject.toml"]
+
+
+def test_the_engine_imports_nothing_of_transforms_but_itself() -> None:
+    graph = grimp.build_graph("transforms")
+    engine = {"transforms.engine", *graph.find_descendants("transforms.engine")}
+    imported = {
+        name for module in engine for name in graph.find_modules_directly_imported_by(module)
+    }
+    assert imported
+    assert imported - engine == set()
