@@ -17,8 +17,6 @@ from transforms.scoring import FailedRow, Part, Results, good_rows, positions
 
 Keep = str | Sequence[str] | None
 
-_PROVENANCE = (SOURCE_COLUMN, ROW_COLUMN)
-
 
 def kept_columns(names: Sequence[str], consumed: Sequence[str], keep: Keep) -> list[str]:
     """The input columns that go with the predictions, in their own order.
@@ -103,14 +101,20 @@ def batch_failures(batch: pa.RecordBatch, failed: Sequence[FailedRow]) -> Iterat
 def scored_block(
     block: Block, results: Results, kept: Sequence[str], fields: Sequence[TensorField]
 ) -> Block:
-    """The block with its predictions; rows that failed join its failures."""
-    provenance = [name for name in _PROVENANCE if name in block.batch.schema.names]
-    columns = [name for name in kept if name not in provenance] + provenance
+    """The block with its predictions, origins last; rows that failed join its failures."""
+    columns = list(dict.fromkeys([*kept, *_origin(block.batch.schema)]))
+    batch = scored_batch(block.batch, results, columns, fields)
+    origin = _origin(batch.schema)
+    others = [name for name in batch.schema.names if name not in origin]
     return dataclasses.replace(
         block,
-        batch=scored_batch(block.batch, results, columns, fields),
+        batch=batch.select(others + origin),
         failures=(*block.failures, *batch_failures(block.batch, results.failed)),
     )
+
+
+def _origin(schema: pa.Schema) -> list[str]:
+    return [name for name in (SOURCE_COLUMN, ROW_COLUMN) if name in schema.names]
 
 
 def row_mapping(element: Any, name: str) -> Mapping[str, Any]:
