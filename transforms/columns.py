@@ -207,7 +207,7 @@ def _mark_nulls(array: pa.Array, starts: np.ndarray, stops: np.ndarray, faults: 
         return
     nulls = array.is_null().to_numpy(zero_copy_only=False)
     before = np.concatenate([[0], np.cumsum(nulls)])
-    faults[(before[stops] > before[starts]) & (faults == 0)] = _NULL
+    faults[before[stops] > before[starts]] = _NULL
 
 
 def _one_length(

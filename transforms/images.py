@@ -103,7 +103,7 @@ def images_to_column(images: Sequence[np.ndarray | None]) -> pa.Array:
       images: each `uint8[height, width, channels]`.
     """
     shapes = {image.shape for image in images if image is not None}
-    nulls = pa.array([image is None for image in images])
+    nulls = pa.array([image is None for image in images], pa.bool_())
     mask = nulls if nulls.true_count else None
     if len(shapes) == 1:
         shape = shapes.pop()

@@ -152,7 +152,7 @@ def _misfit(column: ColumnSpec, field: TensorField) -> str | None:
 def _named(columns: Sequence[ColumnSpec], name: str, field: TensorField | None) -> ColumnSpec:
     found = [column for column in columns if column.name == name]
     if len(found) == 1:
-        if found[0].dtype is None:
+        if field is None and found[0].dtype is None:
             raise FeatureError(_unfeedable(found[0]))
         return found[0]
     received = f"{len(found)} columns of that name" if found else _listed(columns)

@@ -163,8 +163,10 @@ def _as_array(value: Any) -> np.ndarray:
         return array
     if array.dtype.kind not in "OSU":
         raise CastError(f"{array.dtype}, which no tensor holds")
-    texts = [_text_bytes(value) for value in array.reshape(-1).tolist()]
-    return _objects(texts).reshape(array.shape)
+    flat = array.reshape(-1).tolist()
+    if any(entry is None for entry in flat):
+        raise NullValueError("null")
+    return _objects([_text_bytes(entry) for entry in flat]).reshape(array.shape)
 
 
 def _objects(values: Sequence[bytes]) -> np.ndarray:
@@ -176,8 +178,6 @@ def _objects(values: Sequence[bytes]) -> np.ndarray:
 def _text_bytes(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
-    if value is None:
-        raise NullValueError("null")
     if not isinstance(value, str):
         raise CastError(f"{type(value).__name__}, which no tensor holds")
     try:

@@ -14,10 +14,10 @@ FreeShape = tuple["int | None", ...]
 def fit_shape(received: Shape, expected: FreeShape | None) -> Shape | None:
     """The shape that a row takes in the model, or None where it does not fit.
 
-    Stored dimensions may be merged or split in order (a flat list fills any shape of its
-    size), never exchanged: a row `[3, 224, 224]` does not fit `[224, 224, 3]`. One free
-    dimension is inferred; several are taken from a row of the same rank. A list of one
-    value does not fit a scalar; a scalar fits `[1]`.
+    A row of the model's rank must have its dimensions. Else stored dimensions may be merged
+    or split in order: a flat list fills any shape of its size. One free dimension is
+    inferred; several are taken from a row of the same rank. A list of one value does not
+    fit a scalar; a scalar fits `[1]`.
 
     Args:
       received: the row's own dimensions.
@@ -27,8 +27,8 @@ def fit_shape(received: Shape, expected: FreeShape | None) -> Shape | None:
         return received
     if not expected or not received:
         return _fit_scalar(received, expected)
-    if _matches(received, expected):
-        return received
+    if len(received) == len(expected):
+        return received if _matches(received, expected) else None
     if sum(size is None for size in expected) > 1:
         return _fill(received, expected)
     filled = _infer(math.prod(received), expected)
@@ -43,10 +43,11 @@ def can_fit(received: FreeShape | None, expected: FreeShape | None) -> bool:
         return fit_shape(tuple(size or 0 for size in received), expected) is not None
     if not expected:
         return False
+    if len(received) == len(expected):
+        return _matches(received, expected)
     free = sum(size is None for size in expected)
     if free > 1:
-        without_ones = [size for size in expected if size != 1]
-        return _matches(received, expected) or _matches(received, without_ones)
+        return _matches(received, [size for size in expected if size != 1])
     if free == 1:
         return True
     total = math.prod(size or 0 for size in expected)
