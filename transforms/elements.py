@@ -92,10 +92,28 @@ def _output_arrays(
 def batch_failures(batch: pa.RecordBatch, failed: Sequence[FailedRow]) -> Iterator[Failure]:
     """Failure records of a batch's rows, with their origin where the batch says it."""
     for row, stage, error, message in failed:
-        values = batch.slice(row, 1).to_pylist()[0]
+        values = row_values(batch, row)
         source = values.pop(SOURCE_COLUMN, None)
         position = values.pop(ROW_COLUMN, row)
         yield Failure(source, position, stage, error, message, values)
+
+
+def row_values(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
+    """One row as plain values by column."""
+    return {
+        name: _plain(column[row])
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+
+
+def _plain(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return scalar.as_buffer().to_pybytes()
+    except ValueError:
+        # Python's datetime has no nanoseconds; the number of them fits the column again.
+        return scalar.value
 
 
 def scored_block(

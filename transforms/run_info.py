@@ -24,6 +24,7 @@ def describe_run(predictor: Predictor) -> dict[str, Any]:
         "process": f"{platform.node()}:{os.getpid()}",
         "devices": list(predictor.replicas.devices),
         "replicas": predictor.replicas.count,
+        "ready_at": predictor.ready_at,
         "model_loads": PREDICTORS.loads,
         "traces": predictor.traces,
         "batch_rows": predictor.batch_rows,

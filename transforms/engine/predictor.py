@@ -130,6 +130,7 @@ class Predictor:
         self._traces = Traces(model, replicas, fields, preprocess, xla)
         if self._traces.latest is not None:
             self._size(self._traces.latest)
+        self.ready_at = time.time()
         self._dispatcher = threading.Thread(
             target=self._dispatch, name="mirrorbeam-dispatcher", daemon=True
         )

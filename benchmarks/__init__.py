@@ -1,0 +1,1 @@
+"""Measurements that the documentation quotes; each says what it ran on."""
