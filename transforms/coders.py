@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
@@ -79,7 +80,10 @@ def _write(schema: pa.Schema, batches: list[pa.RecordBatch]) -> bytes:
 
 def _without_unused(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch without what IPC would write though no row of a slice refers to it."""
-    columns = [_compact(column) for column in batch.columns]
+    if batch.num_rows:
+        columns = [_compact(column) for column in batch.columns]
+    else:
+        columns = [pa.array([], field.type) for field in batch.schema]
     if all(new is old for new, old in zip(columns, batch.columns, strict=True)):
         return batch
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
@@ -95,7 +99,22 @@ def _compact(column: pa.Array) -> pa.Array:
     if pat.is_string_view(kind) or pat.is_binary_view(kind):
         copied = column.cast(pa.large_string() if pat.is_string_view(kind) else pa.large_binary())
         return copied.cast(kind) if copied.nbytes < column.nbytes // 2 else column
+    if pat.is_list_view(kind) or pat.is_large_list_view(kind):
+        return _compact_list_view(column)
     return column
+
+
+def _compact_list_view(column: pa.Array) -> pa.Array:
+    values = column.flatten()
+    if len(values) * 2 > len(column.values):
+        return column
+    nulls = column.is_null()
+    sizes = np.where(nulls.to_numpy(zero_copy_only=False), 0, column.sizes.to_numpy())
+    width = column.sizes.type
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return type(column).from_arrays(
+        pa.array(offsets, width), pa.array(sizes, width), values, type=column.type, mask=nulls
+    )
 
 
 beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)

@@ -179,8 +179,6 @@ def _decode_sound(
     """The records that decode as one batch, their positions, and an error for each other."""
     errors: list[RowError] = []
     pieces = list(_pieces(records, serialized_schema, errors))
-    if len(pieces) == 1:
-        return pieces[0][1], np.arange(len(records)), errors
     if not pieces:
         return _decode([], serialized_schema), np.arange(0), errors
     rows = [np.arange(start, start + batch.num_rows) for start, batch in pieces]
