@@ -56,9 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       0 when it is done, 1 when the job failed or was stopped, 2 when the command was wrong.
     """
-    parser = build_parser()
+    arguments = sys.argv[1:] if argv is None else argv
+    parser = build_parser(with_formats=list(arguments[:1]) == ["score"])
     try:
-        flags, rest = parser.parse_known_args(argv)
+        flags, rest = parser.parse_known_args(arguments)
         if flags.command is None:
             parser.error("expected a command: score or inspect")
         own_flags = _long_flags(parser, flags.command)
@@ -79,8 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; building it imports neither Beam nor TensorFlow."""
+def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
+    """The whole command line; building it imports neither Beam nor TensorFlow.
+
+    Args:
+      with_formats: declare the flags of sources and sinks too, which imports Arrow.
+    """
     parser = _Parser(
         prog="mirrorbeam",
         allow_abbrev=False,
@@ -97,6 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
         "(default: FnApiRunner).",
     )
     options.add_score_arguments(score)
+    if with_formats:
+        options.add_format_arguments(score)
     inspect = commands.add_parser(
         "inspect",
         allow_abbrev=False,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from transforms.engine.model import ModelSpec
 
 INPUT_FORMATS = ("auto", "tfrecord", "parquet", "images", "csv", "jsonl")
 OUTPUT_FORMATS = ("parquet", "tfrecord", "jsonl", "csv")
@@ -28,6 +31,22 @@ class ModelFlags:
     builder: str | None = None
     custom_objects: tuple[tuple[str, str], ...] = ()
     trust: bool = False
+
+    def spec(self) -> ModelSpec:
+        """The same for the engine.
+
+        Raises:
+          ModelError: a name is not of its form.
+        """
+        from transforms.engine.model import ModelSpec
+
+        return ModelSpec(
+            self.path,
+            signature=self.signature,
+            builder=self.builder,
+            custom_objects=dict(self.custom_objects) or None,
+            trust=self.trust,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,6 +247,18 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dry_run", action="store_true", help="validate everything, print the plan, run nothing"
     )
+
+
+def add_format_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags that input and output formats have of their own."""
+    from pipelines.sinks import SINK_NAMES, sink_class
+    from pipelines.sources import SOURCE_NAMES, source_class
+
+    group = parser.add_argument_group("formats")
+    for source in SOURCE_NAMES:
+        source_class(source).add_arguments(group)
+    for sink in SINK_NAMES:
+        sink_class(sink).add_arguments(group)
 
 
 def _reject(expected: str, text: str) -> argparse.ArgumentTypeError:

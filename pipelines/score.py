@@ -1,0 +1,129 @@
+"""`mirrorbeam score`: builds the pipeline of a checked job, runs it and says how it went."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
+from apache_beam.runners.runner import PipelineState
+
+from pipelines import storage
+from pipelines.beam_options import is_local, pipeline_options, runner_of
+from pipelines.commit_stage import CommitDoFn, FinishJob
+from pipelines.errors import CommandError
+from pipelines.native_logs import import_tensorflow
+from pipelines.options import ScoreOptions
+from pipelines.progress import ProgressDoFn
+from pipelines.read_stage import ReadDoFn
+from pipelines.summary import describe_plan, describe_report
+from pipelines.validation import Job, check_job
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+_LOG = logging.getLogger(__name__)
+
+EXIT_DONE, EXIT_FAILED = 0, 1
+
+
+def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
+    """Carries `mirrorbeam score` out.
+
+    Args:
+      flags: what the parser understood.
+      beam_arguments: the rest of the command line.
+
+    Returns:
+      The exit code: 0 done or submitted, 1 failed.
+
+    Raises:
+      CommandError: the command was wrong; nothing has run.
+    """
+    started_at = time.time()
+    options = ScoreOptions.from_namespace(flags)
+    beam_options = pipeline_options(beam_arguments)
+    pipeline = _pipeline(beam_options)
+    import_tensorflow()
+    job = check_job(options, is_local=is_local(runner_of(beam_arguments)), started_at=started_at)
+    sys.stdout.write(describe_plan(job))
+    if options.dry_run:
+        return EXIT_DONE
+    build(pipeline, job)
+    _claim_folder(job)
+    try:
+        return _run(pipeline, beam_options, job)
+    except Exception:
+        _LOG.exception("the job failed")
+        return EXIT_FAILED
+
+
+def build(pipeline: beam.Pipeline, job: Job) -> Any:
+    """Adds a job's steps to a pipeline: one chain from splits to commits, then the finish."""
+    commit = CommitDoFn(
+        job.folder.path, job.sink, job.feeding.source.columns_schema(), job.options.provenance
+    )
+    return (
+        pipeline
+        | "Splits" >> beam.Create(job.plan.splits)
+        | "Spread" >> beam.Reshuffle()
+        | "Read" >> beam.ParDo(ReadDoFn(job.feeding.source))
+        | "Predict" >> job.predict
+        | "Commit" >> beam.ParDo(commit)
+        | "Progress" >> beam.ParDo(ProgressDoFn(len(job.plan.splits)))
+        | "Finish" >> FinishJob(job.folder.path)
+    )
+
+
+def _pipeline(options: PipelineOptions) -> beam.Pipeline:
+    try:
+        return beam.Pipeline(options=options)
+    except (ValueError, ImportError) as error:
+        raise CommandError(
+            f"expected Beam pipeline options that fit together. Received: {error}"
+        ) from error
+
+
+def _claim_folder(job: Job) -> None:
+    try:
+        if job.earlier is not None:
+            job.folder.clear(job.earlier)
+        job.folder.write(job.folder.plan, job.plan.to_json().encode())
+    except OSError as error:
+        raise CommandError(
+            f"expected an output folder that can be written. Received: {error}."
+        ) from error
+
+
+def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> int:
+    result = pipeline.run()
+    if _is_detached(options) and not PipelineState.is_terminal(result.state):
+        sys.stdout.write(
+            f"submitted: it finishes by itself, and {job.folder.success} appears when it has\n"
+        )
+        return EXIT_DONE
+    state = result.wait_until_finish()
+    data = storage.read_bytes(job.folder.report)
+    if data is None:
+        _LOG.error(
+            "the job ended as %s without a report in %s",
+            state or PipelineState.UNKNOWN, job.folder.report,
+        )  # fmt: skip
+        return EXIT_FAILED
+    report = json.loads(data)
+    sys.stdout.write(describe_report(report, job.folder))
+    return EXIT_DONE if report["succeeded"] else EXIT_FAILED
+
+
+def _is_detached(options: PipelineOptions) -> bool:
+    """Whether the command is to end while the job runs, or before it is started at all."""
+    return bool(
+        options.view_as(StandardOptions).no_wait_until_finish
+        or options.view_as(GoogleCloudOptions).template_location
+    )

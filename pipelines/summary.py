@@ -1,0 +1,78 @@
+"""What `mirrorbeam score` tells on stdout: the plan before, the result after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.output_folder import OutputFolder
+    from pipelines.validation import Job
+
+
+def describe_plan(job: Job) -> str:
+    """A few lines on what is about to be done."""
+    rows = f"{job.plan.rows:,} rows" if job.plan.rows is not None else "rows to be counted"
+    size = _size(sum(file.size_bytes for file in job.files))
+    files, splits = _counted(len(job.files), "file"), _counted(len(job.plan.splits), "split")
+    lines = {
+        "input": f"{job.feeding.source.name}, {files}, {size}, {rows}, {splits}",
+        "model": f"{job.model.spec.path} ({job.model.kind}, {job.model.signature.name})",
+        "fed": ", ".join(
+            f"{feed.column} → {feed.name}" + (f": {feed.field}" if feed.field else "")
+            for feed in job.feeding.feeds
+        ),
+        "kept": ", ".join(job.feeding.kept) or "nothing",
+        "output": f"{job.folder.path} ({job.sink.name})",
+    }
+    if job.output_schema is not None:
+        lines["columns"] = ", ".join(f"{field.name}: {field.type}" for field in job.output_schema)
+    return _table(lines)
+
+
+def describe_report(report: Mapping[str, Any], folder: OutputFolder) -> str:
+    """A few lines on how it went."""
+    lines = {
+        "result": "done" if report["succeeded"] else "failed: " + " ".join(report["reasons"]),
+        "rows": f"{report['rows_in']:,} read, {report['predicted']:,} predicted, "
+        f"{report['failed']:,} failed",
+        "rate": _rate(report),
+        "output": folder.path,
+    }
+    if report["failed"]:
+        lines["failures"] = ", ".join(
+            f"{rows:,} {error} ({stage})"
+            for stage, errors in report["failures"].items()
+            for error, rows in errors.items()
+        )
+    return _table(lines)
+
+
+def _rate(report: Mapping[str, Any]) -> str:
+    if not report["rows_per_second"]:
+        return "no rows"
+    text = f"{report['rows_per_second']:,.0f} rows/s"
+    if report["rate_of_model"]:
+        text += (
+            f", {report['rate_of_model']:.0%} of the model alone "
+            f"({report['model_rows_per_second']:,.0f} rows/s)"
+        )
+    return f"{text}, {report['seconds']:.1f} s in all"
+
+
+def _table(lines: Mapping[str, str]) -> str:
+    width = max(map(len, lines))
+    return "".join(f"{name:<{width}}  {text}\n" for name, text in lines.items())
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _size(size_bytes: int) -> str:
+    size, unit = float(size_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -1,0 +1,246 @@
+"""Everything about a job that can be refused before a worker starts, and the job it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipelines.device_check import check_devices
+from pipelines.errors import CommandError
+from pipelines.feeding import Feeding, choose_feeding, scored_schema
+from pipelines.fingerprint import Fingerprint, fingerprint, input_mark
+from pipelines.input_files import match_files
+from pipelines.options import ModelFlags, ScoreOptions
+from pipelines.output_folder import OutputError, OutputFolder
+from pipelines.plan import JobPlan, columns_as_text
+from pipelines.sinks import sink_class
+from pipelines.sinks.base import Sink, SinkError, arranged_schema
+from pipelines.sources.base import Source, SourcePlan
+from pipelines.splits import InputFile
+from pipelines.user_code import UserFunction, load_function
+from transforms.batching import Batching
+from transforms.conversion import FeatureError
+from transforms.engine.model import ModelError, ModelKind, ModelSpec, model_digest, model_kind
+from transforms.engine.read_signature import read_signature
+from transforms.engine.replicas import DeviceError
+from transforms.engine.signature import Signature
+from transforms.inference import PredictBlocks
+from transforms.model_files import fetch_model
+from transforms.outputs import OutputError as OutputColumnError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_REFUSALS = (
+    ModelError, FeatureError, SinkError, OutputError, OutputColumnError, DeviceError,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model that could be read.
+
+    Attributes:
+      spec: as the workers get it, with the path that the user gave.
+      local: the same with a path on this machine.
+    """
+
+    spec: ModelSpec
+    local: ModelSpec
+    kind: ModelKind
+    signature: Signature
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A command that fits together, ready to run.
+
+    Attributes:
+      files: the input.
+      feeding: the source, prepared for the workers, and what becomes of its columns.
+      output_schema: columns of the parts; None where only building the model can tell.
+      predict: from blocks to scored blocks.
+      earlier: plan of a job whose output `--overwrite` gives up.
+    """
+
+    options: ScoreOptions
+    plan: JobPlan
+    model: Model
+    files: tuple[InputFile, ...]
+    feeding: Feeding
+    sink: Sink
+    output_schema: pa.Schema | None
+    predict: PredictBlocks
+    folder: OutputFolder
+    earlier: JobPlan | None
+
+
+def check_job(options: ScoreOptions, *, is_local: bool, started_at: float) -> Job:
+    """Checks a command against the model, the input, the output and the devices.
+
+    Args:
+      options: the command.
+      is_local: whether the workers run on this machine, so that its devices are theirs.
+      started_at: seconds since 1970.
+
+    Raises:
+      CommandError: the command cannot be carried out; the message says why.
+    """
+    with refusals():
+        function = load_function(options.preprocess) if options.preprocess else None
+        sink = sink_class(options.output_format).from_args(options.format_flags)
+        folder = OutputFolder(options.output)
+        earlier = folder.check(options.input, sink.suffix, options.overwrite)
+        model = read_model(
+            options.model, precision=options.precision, complete=_needs_outputs(options, sink)
+        )
+        name, files = match_files(options.input, options.input_format)
+        source, planned = _plan_source(name, files, options)
+        feeding = choose_feeding(
+            source, planned.schema, model.signature,
+            input_map=dict(options.input_map), keep=options.keep,
+            function=function, image_size=options.image_size,
+        )  # fmt: skip
+        output_schema = _check_output_schema(feeding, model, sink, options.provenance)
+        if is_local:
+            check_devices(options.devices, options.logical_devices)
+        predict = _predict(options, model, feeding)
+    plan = JobPlan(
+        splits=planned.splits,
+        row_unit=source.row_unit,
+        columns=columns_as_text(planned.schema),
+        output_format=sink.name,
+        fingerprint=_fingerprint(options, model, source, files, function),
+        arguments=_plain(options.as_arguments()),
+        max_failed_fraction=options.max_failed_fraction,
+        started_at=started_at,
+        rows=planned.rows,
+    )
+    return Job(
+        options, plan, model, tuple(files), feeding, sink, output_schema, predict, folder, earlier
+    )  # fmt: skip
+
+
+def read_model(flags: ModelFlags, *, precision: str | None = None, complete: bool = False) -> Model:
+    """Reads what a model takes, without building it here.
+
+    Args:
+      flags: which model, and how it is loaded.
+      precision: dtype policy that it will be loaded with.
+      complete: read what it gives too, though that may take seconds.
+
+    Raises:
+      ModelError: it cannot be read, or not with these flags.
+    """
+    spec = flags.spec()
+    local = dataclasses.replace(spec, path=fetch_model(spec.path))
+    signature = read_signature(local, complete=complete, precision=precision)
+    return Model(spec, local, model_kind(local.path), signature, model_digest(local))
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Makes the known ways in which a command can be wrong a `CommandError`."""
+    try:
+        yield
+    except _REFUSALS as error:
+        raise CommandError(" ".join(str(error).split())) from error
+
+
+def _needs_outputs(options: ScoreOptions, sink: Sink) -> bool:
+    """Whether it matters now what a model gives, where only building it can tell.
+
+    A format that holds lists of lists holds whatever a model gives. Columns that are not read
+    may have the name of an output.
+    """
+    holds_all = sink.refusal(pa.list_(pa.list_(pa.float32()))) is None
+    return options.dry_run or not holds_all or options.keep not in (None, "all")
+
+
+def _plan_source(
+    name: str, files: Sequence[InputFile], options: ScoreOptions
+) -> tuple[Source, SourcePlan]:
+    from pipelines.sources import source_class
+
+    source = source_class(name).from_args(options.format_flags)
+    try:
+        return source, source.plan(files, options.split_bytes)
+    except OSError as error:
+        raise CommandError(
+            f"expected input files that can be read. Received: {type(error).__name__}: {error}. "
+            "Check the path and its permissions."
+        ) from error
+
+
+def _check_output_schema(
+    feeding: Feeding, model: Model, sink: Sink, provenance: bool
+) -> pa.Schema | None:
+    if model.signature.outputs is None:
+        return None
+    scored = scored_schema(feeding.source.block_schema(), feeding.kept, model.signature.outputs)
+    written = arranged_schema(scored, provenance)
+    sink.check_schema(written)
+    return written
+
+
+def _predict(options: ScoreOptions, model: Model, feeding: Feeding) -> PredictBlocks:
+    return PredictBlocks(
+        model.spec,
+        batching=Batching(rows=options.batch_size),
+        devices=options.devices,
+        logical_devices=options.logical_devices,
+        preprocess=feeding.preprocess,
+        input_spec=_tensor_specs(feeding),
+        input_map=dict(options.input_map) if feeding.preprocess is None else None,
+        keep=list(feeding.kept),
+        precision=options.precision,
+        xla=options.xla,
+    )
+
+
+def _tensor_specs(feeding: Feeding) -> dict[str, tf.TensorSpec]:
+    import tensorflow as tf
+
+    return {
+        column: tf.TensorSpec(field.shape, tf.as_dtype(field.dtype))
+        for column, field in feeding.spec.items()
+    }
+
+
+def _fingerprint(
+    options: ScoreOptions,
+    model: Model,
+    source: Source,
+    files: Sequence[InputFile],
+    function: UserFunction | None,
+) -> Fingerprint:
+    return fingerprint(
+        {
+            "inputs": input_mark(files),
+            "input_format": source.name,
+            "format_flags": _plain(vars(options.format_flags)),
+            "model_digest": model.digest,
+            "signature": model.signature.name,
+            "builder": options.model.builder,
+            "custom_objects": dict(options.model.custom_objects),
+            "precision": options.precision,
+            "input_map": dict(options.input_map),
+            "image_size": _plain(options.image_size),
+            "preprocess": function and function.digest,
+            "keep": _plain(options.keep),
+            "output_format": options.output_format,
+            "provenance": options.provenance,
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can hold it."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
