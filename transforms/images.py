@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 # Pillow's own limit: a quarter of a GiB of RGB pixels.
 DEFAULT_MAX_PIXELS = (1 << 30) // 4 // 3
 
+# Weights of red, green and blue, and half a level to round.
+_LUMA = np.array([[19595, 38470, 7471, 0x8000]]) / (1 << 16)
+
+# Each thread gets so many runs of images: few enough to cost little, enough to even out.
+_RUNS_PER_THREAD = 4
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -61,8 +67,11 @@ def decode_images(
 
     workers = min(threads or _usable_cores(), len(encoded))
     if workers > 1:
+        run = math.ceil(len(encoded) / (workers * _RUNS_PER_THREAD))
+        runs = [encoded[start : start + run] for start in range(0, len(encoded), run)]
         with ThreadPoolExecutor(workers, thread_name_prefix="decode_images") as pool:
-            results = list(pool.map(decode, encoded))
+            decoded = pool.map(lambda files: [decode(data) for data in files], runs)
+            results = [result for results in decoded for result in results]
     else:
         results = [decode(data) for data in encoded]
     errors = [
@@ -169,9 +178,10 @@ def _decode_with_opencv(encoded: bytes, header: ImageHeader, channels: int) -> n
 
 def _luma(pixels: np.ndarray) -> np.ndarray:
     """Gray by ITU-R 601 in Pillow's fixed point; OpenCV's rounding and JPEG's own Y differ."""
-    wide = pixels.astype(np.uint32)
-    gray = wide[..., 0] * 19595 + wide[..., 1] * 38470 + wide[..., 2] * 7471 + 0x8000
-    return (gray >> 16).astype(np.uint8)[..., np.newaxis]
+    import cv2
+
+    # Multiples of 2**-16 below 2**8: float32 holds every product and sum exactly.
+    return cv2.transform(pixels.astype(np.float32), _LUMA).astype(np.uint8)[..., np.newaxis]
 
 
 def _decode_with_pillow(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
