@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -452,3 +454,13 @@ def test_agrees_with_the_tensor_adapter_of_tfx_bsl() -> None:
     for name in shapes:
         assert group.arrays[name].dtype == expected[name].dtype
         np.testing.assert_array_equal(group.arrays[name], expected[name])
+
+
+def test_converting_loads_neither_tensorflow_nor_beam_nor_tfx_bsl() -> None:
+    modules = "features, rows, outputs, examples, example_encoding, images"
+    heavy = "{'tensorflow', 'apache_beam', 'tfx_bsl', 'cv2', 'PIL'}"
+    code = (
+        f"import sys; from transforms import {modules}; print(sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"[]\n"
