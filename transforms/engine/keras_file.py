@@ -135,6 +135,7 @@ def file_for_keras(file: KerasFile, config: Config, folder: str) -> str:
         with h5py.File(target, "r+") as copied:
             copied.attrs["model_config"] = json.dumps(config).encode()
     elif os.path.isdir(file.path):
+        target = os.path.join(folder, "rewritten")  # Keras takes a folder with a suffix for a file.
         shutil.copytree(file.path, target, copy_function=_link, symlinks=True)
         os.remove(os.path.join(target, "config.json"))
         with open(os.path.join(target, "config.json"), "w") as text:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from transforms.engine.keras_loading import build_keras_model
-from transforms.engine.mirroring import recorded_variables, unmirrored, variables_bytes
+from transforms.engine.mirroring import copies, recorded_variables, unmirrored, variables_bytes
 from transforms.engine.model import ModelError, ModelKind, ModelSpec, model_kind
 from transforms.engine.saved_loading import LoadedSavedModel
 from transforms.engine.saved_model import endpoint, read_saved_model
@@ -21,7 +21,8 @@ class LoadedModel:
       signature: its inputs and outputs.
       mirrored: one model whose variables have a copy on every device; False where there is
         one whole model per device instead.
-      bytes_per_device: what the variables take on each device.
+      replica_variables: for each replica the variables on its device.
+      bytes_per_device: what they take there.
       how: one sentence on what was loaded and how it got onto the devices.
     """
 
@@ -31,12 +32,14 @@ class LoadedModel:
         signature: Signature,
         *,
         mirrored: bool,
+        replica_variables: tuple[tuple[Any, ...], ...],
         bytes_per_device: int,
         how: str,
     ):
         self._call = call
         self.signature = signature
         self.mirrored = mirrored
+        self.replica_variables = replica_variables
         self.bytes_per_device = bytes_per_device
         self.how = how
 
@@ -118,6 +121,7 @@ def _load_saved_model(spec: ModelSpec, strategy: Any) -> LoadedModel:
         model,
         way.signature,
         mirrored=model.mirrored,
+        replica_variables=model.replica_variables,
         bytes_per_device=model.bytes_per_device,
         how="; ".join([what, *model.notes]),
     )
@@ -149,6 +153,7 @@ def _load_keras(
         model,
         model.signature,
         mirrored=True,
+        replica_variables=copies(variables, strategy.num_replicas_in_sync),
         bytes_per_device=size_bytes,
         how=f"{model.library}{written_in}: {mirrored}",
     )

@@ -40,6 +40,14 @@ def unmirrored(variables: Iterable[Any], devices: tuple[str, ...]) -> list[str]:
     ]
 
 
+def copies(variables: Iterable[Any], replicas: int) -> tuple[tuple[Any, ...], ...]:
+    """For each replica its own copies of mirrored variables."""
+    mirrored = list(variables)
+    return tuple(
+        tuple(variable.values[replica] for variable in mirrored) for replica in range(replicas)
+    )
+
+
 def variables_bytes(variables: Iterable[Any]) -> int:
     """Bytes that one copy of the variables takes; strings count as nothing."""
     return sum(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from transforms.engine.signature import TensorField
@@ -99,6 +99,31 @@ def _form(name: str, trace: Any) -> SavedFunction | None:
 def _freedom(function: SavedFunction) -> int:
     """How many of its inputs take any number of rows."""
     return sum(sizes is None or sizes[:1] == (None,) for sizes in function.input_shapes.values())
+
+
+def takes_composites(graph: Any, definition: Any) -> bool:
+    """Whether a signature's function takes ragged or sparse tensors.
+
+    The signature itself lists the parts of one as inputs of their own: the values and where
+    rows begin, which are not rows.
+    """
+    traces = graph.object_graph_def.concrete_functions
+    bodies = {body.signature.name: body.node_def for body in graph.graph_def.library.function}
+    results = {info.name.partition(":")[0] for info in definition.outputs.values()}
+    wrappers = _called([node for node in graph.graph_def.node if node.name in results])
+    inner = [name for wrapper in wrappers for name in _called(bodies.get(wrapper, ()))]
+    for name in [*wrappers, *inner]:
+        try:
+            if name in traces:
+                _structure(traces[name].canonicalized_input_signature)
+        except _NotATensorError as error:
+            if error.args == ("type_spec_value",):
+                return True
+    return False
+
+
+def _called(nodes: Iterable[Any]) -> list[str]:
+    return [node.attr["f"].func.name for node in nodes if "f" in node.attr]
 
 
 class _NotATensorError(Exception):

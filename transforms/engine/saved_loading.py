@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from transforms.engine.keras_errors import first_words
-from transforms.engine.mirroring import recorded_variables, unmirrored, variables_bytes
+from transforms.engine.mirroring import copies, recorded_variables, unmirrored, variables_bytes
 from transforms.engine.model import ModelError
 from transforms.engine.saved_devices import copy_without_devices, hard_coded_devices
-from transforms.engine.saved_model import Endpoint, SavedModelFile
+from transforms.engine.saved_model import Endpoint, SavedModelFile, reference_variables_bytes
 
 _LOG = logging.getLogger(__name__)
 NamedCall = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -22,7 +22,8 @@ class LoadedSavedModel:
 
     Attributes:
       mirrored: one model whose variables are mirrored; else one model per device.
-      variable_count: how many variables each replica has.
+      replica_variables: the variables of each replica.
+      variable_count: how many there are, with those that are operations of an old graph.
       bytes_per_device: what they take.
       notes: what had to be done to load it, in the words of a log line.
     """
@@ -46,6 +47,7 @@ class LoadedSavedModel:
         devices = tuple(strategy.extended.worker_devices)
         self._models: list[Any] = []
         self._calls: list[NamedCall] = []
+        self.replica_variables: tuple[tuple[Any, ...], ...] = ()
         self.mirrored = not file.is_tf1 and self._load_mirrored(strategy, devices)
         if not self.mirrored:
             self._load_per_device(devices)
@@ -72,23 +74,31 @@ class LoadedSavedModel:
         if plain:
             _LOG.info("loading one copy per device, since these are not mirrored: %s", plain)
             return False
-        self._add(model, variables)
+        self._add(model)
+        self._count(copies(variables, len(devices)), [])
         return True
 
     def _load_per_device(self, devices: tuple[str, ...]) -> None:
         import tensorflow as tf
 
+        variables = []
         for device in devices:
-            with tf.device(device), recorded_variables() as variables:
+            with tf.device(device), recorded_variables() as made:
                 model = self._load()
-            # Those of TensorFlow 1 are made without asking anybody, and listed by the model.
-            self._add(model, variables or list(getattr(model, "variables", ())))
+            self._add(model)
+            # Those of TensorFlow 1 are made without asking anybody: the model lists them.
+            variables.append(tuple(made or getattr(model, "variables", [])))
+        old = reference_variables_bytes(self._file.graph) if self._file.is_tf1 else []
+        self._count(tuple(variables), old)
 
-    def _add(self, model: Any, variables: list[Any]) -> None:
+    def _add(self, model: Any) -> None:
         self._models.append(model)
         self._calls.append(self._call_of(model))
-        self.variable_count = len(variables)
-        self.bytes_per_device = variables_bytes(variables)
+
+    def _count(self, variables: tuple[tuple[Any, ...], ...], old_bytes: list[int]) -> None:
+        self.replica_variables = variables
+        self.variable_count = len(variables[0]) + len(old_bytes)
+        self.bytes_per_device = variables_bytes(variables[0]) + sum(old_bytes)
 
     def _load(self) -> Any:
         """Loads it as it is, and with the classes of tf_keras where it cannot do without."""

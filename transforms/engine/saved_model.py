@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from transforms.engine.model import ModelError
-from transforms.engine.saved_function import SavedFunction, saved_functions
+from transforms.engine.saved_function import SavedFunction, saved_functions, takes_composites
 from transforms.engine.signature import Signature, TensorField
 
 _DEFAULT = "serving_default"
@@ -105,6 +105,8 @@ def endpoint(file: SavedModelFile, wanted: str | None) -> Endpoint:
     elif wanted is None and len(names) == 1:
         wanted = names[0]
     if wanted in names:
+        if takes_composites(file.graph, signatures[wanted]):
+            raise _composite_error(file.path, str(wanted), "takes one that is ragged or sparse")
         return Endpoint(_signature(file.path, str(wanted), signatures[wanted]))
     functions = saved_functions(file.graph.object_graph_def)
     if wanted is None and not names and "__call__" in functions:
@@ -167,13 +169,8 @@ def _field(path: str, signature: str, key: str, info: Any, *, is_input: bool) ->
 
     kind = info.WhichOneof("encoding")
     if kind in ("coo_sparse", "composite_tensor"):
-        what = "sparse" if kind == "coo_sparse" else "ragged, sparse or otherwise composite"
-        side = "input" if is_input else "output"
-        raise ModelError(
-            f"expected a signature of dense tensors. Received: {path!r}, whose signature "
-            f"{signature!r} has the {side} {key!r}, which is {what}. Export a signature that "
-            f"{'takes' if is_input else 'gives'} a dense tensor there."
-        )
+        verb = "takes" if is_input else "gives"
+        raise _composite_error(path, signature, f"{verb} {key!r} sparse or ragged")
     dtype = tf.dtypes.as_dtype(info.dtype).name
     if info.tensor_shape.unknown_rank:
         return TensorField(key, dtype, None)
@@ -181,6 +178,13 @@ def _field(path: str, signature: str, key: str, info: Any, *, is_input: bool) ->
     if is_input:
         _check_rows(path, signature, key, sizes)
     return TensorField(key, dtype, sizes[1:])
+
+
+def _composite_error(path: str, signature: str, what: str) -> ModelError:
+    return ModelError(
+        f"expected a signature of dense tensors. Received: {path!r}, whose signature "
+        f"{signature!r} {what}. Export a signature that takes and gives dense tensors."
+    )
 
 
 def _check_rows(path: str, signature: str, name: str, sizes: tuple[int | None, ...] | None) -> None:
@@ -192,3 +196,15 @@ def _check_rows(path: str, signature: str, name: str, sizes: tuple[int | None, .
         f"expected inputs whose first dimension is free, for the rows. Received: {path!r}, whose "
         f"signature {signature!r} takes {name!r} as [{shape}]. Export a signature with None there."
     )
+
+
+def reference_variables_bytes(graph: Any) -> list[int]:
+    """Bytes of each variable that is an operation of the graph, as they were in TensorFlow 1."""
+    import tensorflow as tf
+
+    return [
+        tf.TensorShape(node.attr["shape"].shape).num_elements()
+        * tf.dtypes.as_dtype(node.attr["dtype"].type).size
+        for node in graph.graph_def.node
+        if node.op in ("Variable", "VariableV2")
+    ]
