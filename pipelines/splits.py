@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
+
+# What shards and compressed files have behind the suffix of their format.
+_SHARD = re.compile(r"-[0-9]{3,}-of-[0-9]{3,}")
+_COMPRESSION = re.compile(r"\.(gz|gzip|zlib|zz|z|deflate)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,6 +17,12 @@ class InputFile:
 
     path: str
     size_bytes: int
+
+
+def bare_name(path: str) -> str:
+    """A file's name in lower case, up to and with the suffix that tells its format."""
+    name = path.rpartition("/")[2].lower()
+    return _COMPRESSION.sub("", _SHARD.sub("", name))
 
 
 @dataclasses.dataclass(frozen=True)

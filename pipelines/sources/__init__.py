@@ -1,0 +1,44 @@
+"""Input formats, one file each; none is imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.sources.base import InputError as InputError
+    from pipelines.sources.base import ReadRequest as ReadRequest
+    from pipelines.sources.base import Source as Source
+    from pipelines.sources.base import SourcePlan as SourcePlan
+
+_CLASSES = {
+    "tfrecord": "TFRecordSource",
+    "parquet": "ParquetSource",
+    "images": "ImagesSource",
+    "csv": "CsvSource",
+    "jsonl": "JsonLinesSource",
+}
+SOURCE_NAMES = tuple(_CLASSES)
+
+_BASE_NAMES = ("InputError", "ReadRequest", "Source", "SourcePlan")
+
+__all__ = ["SOURCE_NAMES", "InputError", "ReadRequest", "Source", "SourcePlan", "source_class"]
+
+
+def source_class(name: str) -> type[Source]:
+    """The source of an `--input_format`.
+
+    Raises:
+      KeyError: there is none of this name in `SOURCE_NAMES`.
+    """
+    if name not in _CLASSES:
+        raise KeyError(f"expected one of {', '.join(SOURCE_NAMES)}. Received: {name}")
+    module = importlib.import_module(f"pipelines.sources.{name}")
+    found: type[Source] = getattr(module, _CLASSES[name])
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    if name in _BASE_NAMES:
+        return getattr(importlib.import_module("pipelines.sources.base"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

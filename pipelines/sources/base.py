@@ -1,0 +1,247 @@
+"""What every input format does: plan the splits of some files, and read one split."""
+
+from __future__ import annotations
+
+import abc
+import argparse
+import collections
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.errors import CommandError
+from pipelines.splits import InputFile, Split
+from transforms.block import ROW_COLUMN, SOURCE_COLUMN, Block
+from transforms.engine.signature import TensorField
+from transforms.failures import Failure
+from transforms.matching import RESERVED_COLUMNS
+
+# A block is at most so large: small enough to be one of several in flight.
+BLOCK_ROWS = 4096
+BLOCK_BYTES = 8 * 2**20
+
+_Self = TypeVar("_Self", bound="Source")
+
+
+class InputError(CommandError):
+    """The input cannot be read as it was asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SourcePlan:
+    """How an input is read.
+
+    Attributes:
+      splits: the units of work, in the order of files and rows.
+      schema: the columns that the source can give, without `_source` and `_row`. Without any
+        where no row was found to tell them (then `rows` is 0 or None).
+      rows: all rows, where they are known without reading them.
+    """
+
+    splits: tuple[Split, ...]
+    schema: pa.Schema
+    rows: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadRequest:
+    """What a worker has to read.
+
+    Attributes:
+      schema: as planned.
+      fed: the columns that are fed, each with the dtype and shape of what it feeds, or None
+        where it is fed as it is stored.
+      kept: the columns that only go with the predictions.
+      raw: also give each record as it is stored, in the source's `record_column`; the other
+        columns are decoded beside it.
+      channels: of decoded images: 1, 3 or 4.
+    """
+
+    schema: pa.Schema
+    fed: Mapping[str, TensorField | None] = dataclasses.field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    raw: bool = False
+    channels: int = 3
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns to read, each once."""
+        return tuple(dict.fromkeys([*self.fed, *self.kept]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Source(abc.ABC):
+    """One input format. Instances travel to the workers, so they pickle.
+
+    What is in a file decides about its rows: a damaged row is a failure of its own, and the
+    rest of a file that cannot be read is one failure, or as many as the format counts rows
+    there. A file that cannot be reached at all is an error of the job, which trying again
+    may cure.
+
+    Attributes:
+      name: its name in `--input_format`.
+      suffixes: what its files end with, in lower case, before a suffix of compression.
+      row_unit: what `_row` counts.
+      record_column: the column of stored records, for formats that can give them.
+      request: what to read; None until the plan has been matched with a model.
+    """
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    row_unit: ClassVar[str] = "row"
+    record_column: ClassVar[str | None] = None
+
+    request: ReadRequest | None = dataclasses.field(default=None, kw_only=True)
+
+    @classmethod  # noqa: B027 most formats have no flags
+    def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
+        """Declares the format's own flags; most have none."""
+
+    @classmethod
+    def from_args(cls: type[_Self], flags: argparse.Namespace) -> _Self:
+        """The source that the flags ask for."""
+        return cls()
+
+    @abc.abstractmethod
+    def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
+        """Decides, on the driver, what is one split and which columns there are.
+
+        Args:
+          files: all files of the input, sorted; may be empty.
+          split_bytes: how many bytes a split should have, about.
+
+        Raises:
+          InputError: nothing can be read from the files.
+        """
+
+    def prepared(self: _Self, request: ReadRequest) -> _Self:
+        """The source as the workers need it."""
+        return dataclasses.replace(self, request=request)
+
+    @property
+    def wanted(self) -> ReadRequest:
+        """The request of a prepared source."""
+        if self.request is None:
+            raise ValueError("expected a source from prepared(). Received: one without a request.")
+        return self.request
+
+    def columns_schema(self) -> pa.Schema:
+        """The columns of a prepared source's blocks, without `_source` and `_row`.
+
+        Types can differ from the planned ones where what is fed asks for others.
+        """
+        request = self.wanted
+        return pa.schema([request.schema.field(name) for name in request.columns])
+
+    def block_schema(self) -> pa.Schema:
+        """The columns of a prepared source's blocks."""
+        return pa.schema([*self.columns_schema(), *_PROVENANCE])
+
+    @abc.abstractmethod
+    def read(self, split: Split) -> Iterator[Block]:
+        """Reads one split, on a worker.
+
+        Yields:
+          Blocks of rows in order, with their failures. The last one says how many rows the
+          split has, failed ones included; a split without rows is one block without rows.
+
+        Raises:
+          OSError: a file cannot be reached.
+        """
+
+
+_PROVENANCE = (pa.field(SOURCE_COLUMN, pa.string()), pa.field(ROW_COLUMN, pa.int64()))
+
+
+class BlockMaker:
+    """Makes the blocks of one split: adds where rows are from, and counts them."""
+
+    def __init__(self, split: Split, columns_schema: pa.Schema) -> None:
+        """Takes the split and its columns without `_source` and `_row`."""
+        self._split = split
+        self._columns_schema = columns_schema
+        self._rows = 0
+
+    def block(
+        self,
+        batch: pa.RecordBatch | None,
+        rows: np.ndarray,
+        failures: Sequence[Failure] = (),
+        sources: Sequence[str] | None = None,
+    ) -> Block:
+        """A block that is not the split's last.
+
+        Args:
+          batch: the good rows' columns; None where they have none.
+          rows: their positions in the source, int64.
+          failures: those that came up between them.
+          sources: where each row is from, if not all are from the split's only file.
+        """
+        self._rows += len(rows) + len(failures)
+        if sources is None:
+            origins = pa.repeat(pa.scalar(self._split.files[0], pa.string()), len(rows))
+        else:
+            origins = pa.array(sources, pa.string())
+        columns = [] if batch is None else batch.columns
+        fields = [] if batch is None else list(batch.schema)
+        return Block(
+            pa.RecordBatch.from_arrays(
+                [*columns, origins, pa.array(rows, pa.int64())],
+                schema=pa.schema([*fields, *_PROVENANCE]),
+            ),
+            tuple(failures),
+            self._split,
+        )
+
+    def failed(self, failures: Sequence[Failure]) -> Block:
+        """A block without rows, for failures only."""
+        columns = pa.RecordBatch.from_pylist([], schema=self._columns_schema)
+        return self.block(columns, np.empty(0, np.int64), failures)
+
+    def last(self) -> Block:
+        """The block that ends the split: no rows, but their number so far."""
+        return dataclasses.replace(self.failed(()), rows_in_split=self._rows)
+
+
+def own_columns(schema: pa.Schema, path: str) -> pa.Schema:
+    """The columns of a file without those that mirrorbeam wrote into a table of failed rows.
+
+    Args:
+      schema: all columns of a file.
+      path: the file, for messages.
+
+    Raises:
+      InputError: `_source` or `_row` stand in another table, or two columns share a name.
+    """
+    names = set(schema.names)
+    if not names.issuperset(RESERVED_COLUMNS):
+        taken = names & {SOURCE_COLUMN, ROW_COLUMN}
+        if taken:
+            raise InputError(
+                f"expected input columns other than {SOURCE_COLUMN} and {ROW_COLUMN}, which the "
+                f"output gets. Received: {', '.join(sorted(taken))} in {path}. "
+                "Rename or drop them where the input is written."
+            )
+        return checked_names(schema, path)
+    own = pa.schema([field for field in schema if field.name not in RESERVED_COLUMNS])
+    return checked_names(own, path)
+
+
+def checked_names(schema: pa.Schema, path: str) -> pa.Schema:
+    """The same schema, if every column has a name of its own.
+
+    Raises:
+      InputError: otherwise.
+    """
+    name, times = max(
+        collections.Counter(schema.names).items(), key=lambda item: item[1], default=("", 1)
+    )
+    if times > 1:
+        raise InputError(
+            f"expected columns with names of their own. Received: {name!r} {times} times in "
+            f"{path}. Rename them where it is written."
+        )
+    return schema
