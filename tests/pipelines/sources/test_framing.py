@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.sources.framing import (
+    Framed,
+    framed,
+    masked_checksum,
+    record_length,
+    regrouped,
+)
+from pipelines.sources.streams import DamagedFileError
+from tests.pipelines.sources.reading import damaged
+
+pytestmark = pytest.mark.usefixtures("logical_cpus")
+
+
+def frame(record: bytes) -> bytes:
+    length = struct.pack("<Q", len(record))
+    return b"".join(
+        [
+            length,
+            struct.pack("<I", masked_checksum(length)),
+            record,
+            struct.pack("<I", masked_checksum(record)),
+        ]
+    )
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+def drained(frames: Iterator[Framed]) -> tuple[list[bytes], list[int], bool]:
+    """Records, positions of damaged ones, and whether the end was damaged."""
+    records: list[bytes] = []
+    broken: list[int] = []
+    try:
+        for group in frames:
+            broken += [len(records) + position for position in group.damaged]
+            records += group.records
+    except DamagedFileError:
+        return records, broken, True
+    return records, broken, False
+
+
+def written(path, records) -> bytes:
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
+    return path.read_bytes()
+
+
+def test_frames_as_tensorflow_writes_them(tmp_path):
+    records = [b"", b"a", bytes(1000), b"x" * 300_000, *(b"%d" % i for i in range(500))]
+    data = written(tmp_path / "a", records)
+    assert data == b"".join(map(frame, records))
+    for size in (1, 13, 4096, len(data)):
+        assert drained(framed(pieces(data, size), len(data))) == (records, [], False)
+        assert drained(framed(pieces(data, size))) == (records, [], False)
+
+
+def test_no_bytes_are_no_records():
+    assert drained(framed([], 0)) == ([], [], False)
+    assert drained(framed([b""], 0)) == ([], [], False)
+
+
+def test_lengths_are_believed_with_their_checksum_only():
+    header = frame(b"abc")[:12]
+    assert record_length(header) == 3
+    assert record_length(damaged(header, [1])) is None
+    assert record_length(header[:11]) is None
+
+
+def test_a_length_beyond_the_file_is_refused_before_it_is_read():
+    length = struct.pack("<Q", 2**30)
+    header = length + struct.pack("<I", masked_checksum(length))
+
+    def chunks() -> Iterator[bytes]:
+        yield frame(b"ok") + header
+        pytest.fail("read on for a record that the file cannot hold")
+
+    assert drained(framed(chunks(), size_bytes=200)) == ([b"ok"], [], True)
+
+
+def test_an_absurd_length_is_damage():
+    length = struct.pack("<Q", 2**60)
+    header = length + struct.pack("<I", masked_checksum(length))
+    assert drained(framed([frame(b"ok") + header + bytes(100)])) == ([b"ok"], [], True)
+
+
+def test_a_damaged_record_does_not_hide_those_behind_it():
+    data = bytearray(b"".join(map(frame, [b"aaa", b"bbb", b"ccc"])))
+    data[19 + 12] ^= 1
+    records, broken, is_damaged = drained(framed([bytes(data)], len(data)))
+    assert [records[0], records[2]] == [b"aaa", b"ccc"]
+    assert (broken, is_damaged) == ([1], False)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    records=st.lists(st.binary(max_size=60), min_size=1, max_size=12),
+    flips=st.lists(st.integers(0, 10_000), max_size=3),
+    cut=st.integers(0, 10_000) | st.none(),
+    size=st.integers(1, 400),
+)
+def test_any_damage_leaves_sound_records_in_order(records, flips, cut, size):
+    data = b"".join(map(frame, records))
+    broken_data = damaged(data, [flip % len(data) for flip in flips], cut and cut % len(data))
+    got, broken, is_damaged = drained(framed(pieces(broken_data, size), len(broken_data)))
+    sound = [record for index, record in enumerate(got) if index not in broken]
+    assert all(got[index] == records[index] for index in range(len(got)) if index not in broken)
+    assert len(sound) <= len(records)
+    if broken_data == data:
+        assert (got, broken, is_damaged) == (records, [], False)
+    elif broken_data != b"".join(map(frame, records[: len(got)])):
+        assert is_damaged or broken
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 9), max_size=20),
+    rows=st.integers(1, 12),
+    size_bytes=st.integers(1, 60),
+)
+def test_regrouping_keeps_records_order_and_damage(sizes, rows, size_bytes):
+    generator = np.random.default_rng(len(sizes))
+    frames = [
+        Framed(
+            [bytes([index, item]) for item in range(size)],
+            [item for item in range(size) if generator.random() < 0.3],
+        )
+        for index, size in enumerate(sizes)
+    ]
+    groups = list(regrouped(iter(frames), rows, size_bytes))
+    assert drained(iter(groups)) == drained(iter(frames))
+    assert all(0 < len(group.records) <= rows for group in groups)
+    small = all(len(group.records) == rows for group in groups[:-1])
+    assert small or size_bytes <= 2 * rows
