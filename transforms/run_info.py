@@ -13,8 +13,8 @@ from transforms.engine.registry import PREDICTORS
 def describe_run(predictor: Predictor) -> dict[str, Any]:
     """What a predictor did so far in this process, as plain values.
 
-    The last description of a process holds its totals: rows, batches by size, seconds in the
-    step, and the rate of the model alone where the warm-up could measure it.
+    The last description of a process holds its totals: rows, batches by size, seconds that the
+    devices were busy, and the rate of the model alone where the warm-up could measure it.
     """
     import tensorflow as tf
 
@@ -31,7 +31,7 @@ def describe_run(predictor: Predictor) -> dict[str, Any]:
         "batches": {str(size): times for size, times in sorted(statistics.batches.items())},
         "rows": statistics.rows,
         "padded_rows": statistics.padded_rows,
-        "step_seconds": round(statistics.step_seconds, 6),
+        "busy_seconds": round(statistics.busy_seconds, 6),
         "out_of_memory": statistics.out_of_memory,
         "model_rows_per_second": round(warm_up.rows_per_second, 3) if warm_up else None,
         "tensorflow": tf.__version__,

@@ -19,6 +19,10 @@ class Resource:
     def close(self) -> None:
         self.closed += 1
 
+    @property
+    def is_closed(self) -> bool:
+        return self.closed > 0
+
 
 def test_one_build_for_many_threads() -> None:
     registry = Registry()
@@ -73,3 +77,11 @@ def test_failed_build_leaves_nothing_behind() -> None:
         registry.acquire("key", fail)
     assert isinstance(registry.acquire("key", Resource).predictor, Resource)
     assert registry.loads == 1
+
+
+def test_a_closed_predictor_is_built_anew() -> None:
+    registry = Registry()
+    first = registry.acquire("key", Resource)
+    first.predictor.close()
+    assert registry.acquire("key", Resource).predictor is not first.predictor
+    assert registry.loads == 2

@@ -72,10 +72,10 @@ class Share(NamedTuple):
 
 
 class GroupQueue:
-    """A queue bounded in bytes, from which batches are taken in order of arrival.
+    """A queue from which batches are taken in order of arrival, bounded in bytes under way.
 
-    Groups of one shape are joined; others wait for their turn, which comes when they are the
-    oldest.
+    A group counts from `put` until it is settled. Groups of one shape are joined; others wait
+    for their turn, which comes when they are the oldest.
     """
 
     def __init__(self, limit_bytes: int, max_wait_seconds: float | None) -> None:
@@ -87,6 +87,12 @@ class GroupQueue:
         self._demanded = False
         self._closed = False
         self._changed = threading.Condition()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more groups."""
+        with self._changed:
+            return self._closed
 
     @property
     def is_drained(self) -> bool:
@@ -138,6 +144,12 @@ class GroupQueue:
             self._changed.notify_all()
             return shares
 
+    def settled(self, groups: list[Group]) -> None:
+        """Makes room: these groups are done."""
+        with self._changed:
+            self._bytes -= sum(group.bytes for group in groups)
+            self._changed.notify_all()
+
     def demand(self) -> None:
         """Makes what is queued run without waiting for a full batch."""
         if self._max_wait_seconds is None:
@@ -187,25 +199,27 @@ class GroupQueue:
             self._rows -= share.rows
             if group.taken < group.rows:
                 left.append(group)
-            else:
-                self._bytes -= group.bytes
         self._groups.extendleft(reversed(left))
         return shares
 
 
-def settle(shares: list[Share], outputs: Columns, errors: dict[int, InferenceError]) -> None:
+def settle(shares: list[Share], outputs: Columns, errors: dict[int, InferenceError]) -> list[Group]:
     """Gives each group its rows of a batch back; a group that is complete is done.
 
     Args:
       shares: the groups' rows, in the batch's order.
       outputs: the rows of the batch that were predicted.
       errors: by row of the batch, why the others were not.
+
+    Returns:
+      The groups that are done.
     """
     rows = sum(share.rows for share in shares)
     failed = np.zeros(rows + 1, dtype=np.int64)
     failed[[row + 1 for row in errors]] = 1
     failed_before = failed.cumsum()
     first = 0
+    done = []
     for share in shares:
         group, last = share.group, first + share.rows
         group.parts.append(
@@ -216,7 +230,9 @@ def settle(shares: list[Share], outputs: Columns, errors: dict[int, InferenceErr
                 group.errors[share.start + row - first] = reason
         if share.stop == group.rows:
             group.future.set_result(Scored(dict(join_parts(group.parts)), group.errors))
+            done.append(group)
         first = last
+    return done
 
 
 def join_parts(parts: list[Columns]) -> Columns:

@@ -13,45 +13,36 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from transforms.engine.arrays import field_row_bytes, no_rows
-from transforms.engine.errors import InferenceError, describe, is_out_of_memory
+from transforms.engine.arrays import array_bytes, field_row_bytes, no_rows
+from transforms.engine.errors import is_out_of_memory
 from transforms.engine.group_queue import (
     DemandingFuture,
     Group,
     GroupQueue,
     Scored,
     Share,
-    join_parts,
     settle,
 )
-from transforms.engine.ladder import ladder, padded_rows
+from transforms.engine.ladder import padded_rows
+from transforms.engine.recovery import WAITS_SECONDS, Recovery
 from transforms.engine.replicas import Replicas
 from transforms.engine.signature import Signature, TensorField
+from transforms.engine.sizing import BatchSizer
 from transforms.engine.slicing import (
     Columns,
     count_rows,
-    cut,
     gather,
     join,
     pad,
     slice_for_replicas,
 )
-from transforms.engine.step import (
-    CallableModel,
-    Preprocess,
-    SetupError,
-    Step,
-    Tensors,
-)
+from transforms.engine.step import CallableModel, Preprocess, SetupError, Step, Tensors
 from transforms.engine.traces import Traces
-from transforms.engine.warmup import WarmUp, warm_up
+from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
 
 _LOG = logging.getLogger(__name__)
 
-# Above it a batch stops gaining: the arrays of one batch no longer fit any cache.
-_AUTO_BATCH_ROWS = 4096
-_AUTO_BATCH_BYTES = 8 << 20
-_QUEUE_BYTES = 256 << 20
+QUEUE_BYTES = 256 << 20
 
 
 @dataclasses.dataclass
@@ -62,14 +53,14 @@ class PredictorStatistics:
       rows: predicted rows.
       padded_rows: rows that were run only to fill a batch.
       batches: how often each global batch size was run.
-      step_seconds: time inside the traced function and in copying its outputs.
+      busy_seconds: time that the devices, and copying to and from them, took.
       out_of_memory: how many batches did not fit.
     """
 
     rows: int = 0
     padded_rows: int = 0
     batches: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
-    step_seconds: float = 0.0
+    busy_seconds: float = 0.0
     out_of_memory: int = 0
 
 
@@ -77,6 +68,7 @@ class _Launched(NamedTuple):
     shares: list[Share]
     columns: Columns
     tensors: list[Tensors]
+    started: float
 
 
 class Predictor:
@@ -96,8 +88,9 @@ class Predictor:
         preprocess: Preprocess | None = None,
         rows: int | Literal["auto"] = "auto",
         max_wait_seconds: float | None = None,
-        queue_bytes: int = _QUEUE_BYTES,
+        queue_bytes: int = QUEUE_BYTES,
         xla: bool = False,
+        waits_seconds: Sequence[float] = WAITS_SECONDS,
     ) -> None:
         """Traces and warms up where the fields are known, and starts the dispatcher.
 
@@ -107,10 +100,11 @@ class Predictor:
           fields: the columns that groups have. Default: the model's inputs; with `preprocess`
             what the first group holds.
           preprocess: a function of tensors by column name, traced into the step.
-          rows: the global batch; `auto` goes by the bytes of a row.
+          rows: the global batch, or `auto`.
           max_wait_seconds: longest time to hold rows back to fill a batch.
-          queue_bytes: input bytes that may wait; `submit` blocks beyond it.
+          queue_bytes: input bytes that may be under way; `submit` blocks beyond it.
           xla: compile the step.
+          waits_seconds: pauses before one row per replica, which did not fit, is tried again.
 
         Raises:
           SetupError: the step cannot be traced.
@@ -118,18 +112,28 @@ class Predictor:
         self.replicas = replicas
         self.statistics = PredictorStatistics()
         self.warm_up: WarmUp | None = None
+        self.sizer = BatchSizer(replicas.count, requested=rows, most_bytes=queue_bytes // 2)
         self.batch_rows = replicas.count
         self._model = model
-        self._rows = rows
-        self._most_rows: int | None = None
         self._queue = GroupQueue(queue_bytes, max_wait_seconds)
         self._failure: BaseException | None = None
         self._is_static = False
+        self._last_finish = 0.0
         if fields is None and preprocess is None:
             fields = model.signature.inputs
         self._traces = Traces(model, replicas, fields, preprocess, xla)
         if self._traces.latest is not None:
-            self._size(self._traces.latest)
+            self._prepare(self._traces.latest)
+        self._recovery = Recovery(
+            self._predict_now,
+            self._no_outputs,
+            self._probe,
+            self.sizer,
+            padded_rows=self._padded,
+            row_bytes=_row_bytes,
+            predicted_rows=lambda columns: None,
+            waits_seconds=waits_seconds,
+        )
         self.ready_at = time.time()
         self._dispatcher = threading.Thread(
             target=self._dispatch, name="mirrorbeam-dispatcher", daemon=True
@@ -151,11 +155,16 @@ class Predictor:
         """How often a replica's part of the step was traced, in all."""
         return self._traces.count
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more groups."""
+        return self._queue.is_closed
+
     def submit(self, columns: Columns) -> Future[Scored]:
         """Queues a group of rows.
 
-        Blocks while the queue holds more than its bound of bytes; a group that is larger than
-        the bound is let in alone.
+        Blocks while more bytes are under way than the queue's bound; a group that is larger
+        than the bound is let in alone.
 
         Args:
           columns: by field name, arrays `[rows, …]` of the fields' dtypes; strings as objects.
@@ -215,77 +224,57 @@ class Predictor:
     def _launch(self, shares: list[Share]) -> _Launched | None:
         columns = join([share.columns for share in shares])
         if count_rows(columns) == 0:
-            settle(shares, self._no_outputs(columns), {})
+            self._settle(shares, self._no_outputs(columns))
             return None
+        started = time.perf_counter()
         try:
-            return _Launched(shares, columns, self._run(columns))
-        except SetupError:
-            raise
+            return _Launched(shares, columns, self._run(columns), started)
         except Exception as error:
-            settle(shares, *self._predict_in_halves(columns, error))
+            self._recover(shares, columns, error)
             return None
 
     def _finish(self, launched: _Launched) -> None:
-        try:
-            outputs = self._collect(launched.tensors, count_rows(launched.columns))
-        except SetupError:
-            raise
-        except Exception as error:
-            settle(launched.shares, *self._predict_in_halves(launched.columns, error))
-        else:
-            settle(launched.shares, outputs, {})
-
-    def _predict_in_halves(
-        self, columns: Columns, error: Exception
-    ) -> tuple[Columns, dict[int, InferenceError]]:
-        """Predicts the rows of a failed batch, down to those that cannot be predicted."""
+        columns = launched.columns
         rows = count_rows(columns)
-        if is_out_of_memory(error):
-            self._shrink(rows, error)
-        if rows == 1:
-            return self._no_outputs(columns), {0: describe(error)}
-        parts: list[Columns] = []
-        errors: dict[int, InferenceError] = {}
-        for start, stop in ((0, rows // 2), (rows // 2, rows)):
-            half = cut(columns, start, stop)
-            try:
-                parts.append(self._collect(self._run(half), stop - start))
-            except SetupError:
-                raise
-            except Exception as half_error:
-                part, failed = self._predict_in_halves(half, half_error)
-                parts.append(part)
-                errors |= {start + row: reason for row, reason in failed.items()}
-        return join_parts(parts), errors
+        try:
+            outputs = self._collect(launched.tensors, rows)
+        except Exception as error:
+            self._recover(launched.shares, columns, error)
+            return
+        now = time.perf_counter()
+        seconds = now - max(launched.started, self._last_finish)
+        self._last_finish = now
+        self.statistics.busy_seconds += seconds
+        self.sizer.observe(rows, _row_bytes(columns), seconds, self._is_static)
+        self._settle(launched.shares, outputs)
 
-    def _shrink(self, rows: int, error: Exception) -> None:
-        self.statistics.out_of_memory += 1
-        smaller = [size for size in ladder(rows, self.replicas.count) if size < rows]
-        self._most_rows = smaller[-1] if smaller else self.replicas.count
-        self.batch_rows = min(self.batch_rows, self._most_rows)
-        _LOG.warning(
-            "a batch of %d rows did not fit the memory; going on with at most %d: %s",
-            rows,
-            self._most_rows,
-            describe(error).message,
-        )
+    def _recover(self, shares: list[Share], columns: Columns, error: Exception) -> None:
+        self._count_out_of_memory(error)
+        outputs, errors = self._recovery.predict(columns, error)
+        self._last_finish = time.perf_counter()
+        self._queue.settled(settle(shares, outputs, errors))
+
+    def _settle(self, shares: list[Share], outputs: Columns) -> None:
+        self._queue.settled(settle(shares, outputs, {}))
+
+    def _predict_now(self, columns: Columns) -> dict[str, np.ndarray]:
+        try:
+            return self._collect(self._run(columns), count_rows(columns))
+        except Exception as error:
+            self._count_out_of_memory(error)
+            raise
 
     def _run(self, columns: Columns) -> list[Tensors]:
         step = self._step_for(columns)
-        rows, count = count_rows(columns), self.replicas.count
-        padded = padded_rows(rows, max(self.batch_rows, rows + count - 1), count)
-        slices = slice_for_replicas(pad(columns, padded), count)
-        started = time.perf_counter()
-        tensors = step(slices)
-        self.statistics.step_seconds += time.perf_counter() - started
+        rows = count_rows(columns)
+        padded = self._padded(rows)
+        tensors = step(slice_for_replicas(pad(columns, padded), self.replicas.count))
         self.statistics.batches[padded] += 1
         self.statistics.padded_rows += padded - rows
         return tensors
 
     def _collect(self, tensors: list[Tensors], rows: int) -> dict[str, np.ndarray]:
-        started = time.perf_counter()
         slices = [{name: tensor.numpy() for name, tensor in outputs.items()} for outputs in tensors]
-        self.statistics.step_seconds += time.perf_counter() - started
         _check_rows(slices, rows)
         self.statistics.rows += rows
         return gather(slices, rows)
@@ -293,35 +282,39 @@ class Predictor:
     def _no_outputs(self, columns: Columns) -> dict[str, np.ndarray]:
         return {field.name: no_rows(field) for field in self._step_for(columns).outputs}
 
+    def _probe(self) -> None:
+        if self._traces.latest is not None:
+            run_made_up_rows(self._traces.latest, self.replicas.count, self.replicas.count)
+
+    def _count_out_of_memory(self, error: Exception) -> None:
+        self.statistics.out_of_memory += is_out_of_memory(error)
+
     # Sizes and traces.
 
     def _limit_rows(self, group: Group) -> int:
-        if not self._is_static:
-            self.batch_rows = self._choose_rows(group.row_bytes)
+        self.batch_rows = self.sizer.rows_for(group.row_bytes, self._is_static)
         return self.batch_rows
 
-    def _choose_rows(self, row_bytes: int) -> int:
+    def _padded(self, rows: int) -> int:
         count = self.replicas.count
-        if self._rows == "auto":
-            rows = min(_AUTO_BATCH_ROWS, _AUTO_BATCH_BYTES // max(1, row_bytes))
-        else:
-            rows = self._rows
-        if self._most_rows is not None:
-            rows = min(rows, self._most_rows)
-        return ladder(rows, count)[-1]
+        return padded_rows(rows, max(self.batch_rows, rows + count - 1), count)
 
     def _step_for(self, columns: Columns) -> Step:
         before = self._traces.latest
         step = self._traces.step_for(columns)
         if self._traces.latest is not before:
-            self._size(step)
+            self._prepare(step)
         return step
 
-    def _size(self, step: Step) -> None:
+    def _prepare(self, step: Step) -> None:
         self._is_static = all(field.is_static for field in step.fields)
         if self._is_static:
-            self.batch_rows = self._choose_rows(field_row_bytes(step.fields))
+            self.batch_rows = self.sizer.rows_for(field_row_bytes(step.fields))
             self.warm_up = warm_up(step, self.replicas.count, self.batch_rows)
+
+
+def _row_bytes(columns: Columns) -> int:
+    return sum(map(array_bytes, columns.values())) // max(1, count_rows(columns))
 
 
 def _check_rows(slices: Sequence[Columns], rows: int) -> None:

@@ -17,6 +17,10 @@ _LOG = logging.getLogger(__name__)
 class Closable(Protocol):
     """What a registry can own."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is of no more use."""
+
     def close(self) -> None:
         """Gives its threads and memory back."""
 
@@ -67,7 +71,7 @@ class Registry:
             entry.users += 1
         try:
             with entry.lock:
-                if entry.predictor is None:
+                if entry.predictor is None or entry.predictor.is_closed:
                     self._close_unused()
                     entry.predictor = build()
                     with self._lock:

@@ -65,9 +65,7 @@ class Traces:
         return self.latest
 
     def _trace(self, fields: Sequence[TensorField]) -> Step:
-        step = Step(
-            self._model, self._replicas, fields, preprocess=self._preprocess, xla=self._xla
-        )
+        step = Step(self._model, self._replicas, fields, preprocess=self._preprocess, xla=self._xla)
         key = tuple(field.dtype for field in fields)
         if key in self._steps:
             self._replaced += self._steps[key].traces
@@ -90,8 +88,7 @@ def _holds(fields: Sequence[TensorField], columns: Columns) -> bool:
         if len(sizes) != len(field.shape):
             return False
         if any(
-            want is not None and want != size
-            for want, size in zip(field.shape, sizes, strict=True)
+            want is not None and want != size for want, size in zip(field.shape, sizes, strict=True)
         ):
             return False
     return True

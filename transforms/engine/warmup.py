@@ -42,18 +42,19 @@ def warm_up(step: Step, replicas: int, limit: int) -> WarmUp | None:
       strings, as one that parses records does not.
     """
     try:
-        _time_step(step, replicas, replicas)
-        seconds = _time_step(step, replicas, replicas)
+        run_made_up_rows(step, replicas, replicas)
+        seconds = run_made_up_rows(step, replicas, replicas)
         affordable = int(_BUDGET_SECONDS / max(seconds, 1e-6)) * replicas
         rows = ladder(max(replicas, min(limit, affordable)), replicas)[-1]
-        best = min(_time_step(step, rows, replicas) for _ in range(3))
+        best = min(run_made_up_rows(step, rows, replicas) for _ in range(3))
     except Exception as error:
         _LOG.info("no warm-up: the model does not take made-up rows (%s)", describe(error).error)
         return None
     return WarmUp(rows, rows / best)
 
 
-def _time_step(step: Step, rows: int, replicas: int) -> float:
+def run_made_up_rows(step: Step, rows: int, replicas: int) -> float:
+    """Runs a step on zeros, or empty strings, and gives the seconds that it took."""
     columns = {field.name: made_up_rows(field, rows) for field in step.fields}
     slices = slice_for_replicas(columns, replicas)
     started = time.perf_counter()
