@@ -280,6 +280,26 @@ def test_axes_that_hdf5_files_lose(tmp_path: Path) -> None:
     assert "model.save('x.keras')" in message
 
 
+def test_vocabulary_that_hdf5_files_lose(tmp_path: Path) -> None:
+    import keras
+
+    word = keras.Input((), name="word", dtype="string")
+    lookup = keras.layers.StringLookup(name="lookup")
+    lookup.adapt(np.array(["cat", "dog"]))
+    keras.Model(word, lookup(word)).save(tmp_path / "words.h5")
+    message = load_message(ModelSpec(str(tmp_path / "words.h5")))
+    assert "loses the vocabulary of layer 'lookup'" in message
+
+
+def test_operation_that_hdf5_files_lose(tmp_path: Path) -> None:
+    import keras
+
+    x = keras.Input((3,), name="x")
+    keras.Model(x, keras.ops.relu(x) * 2.0).save(tmp_path / "operations.h5")
+    message = load_message(ModelSpec(str(tmp_path / "operations.h5")))
+    assert "save the model with model.save('x.keras')" in message
+
+
 def test_keras_2_without_tf_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tf_keras")
     spec, _ = models.keras_2_ops_h5(tmp_path)

@@ -69,13 +69,22 @@ def keras_error(file: KerasFile, error: BaseException, library: str) -> ModelErr
             f"expected every class and function that {file.path!r} names to be known. "
             f"Received: {name!r}, which {library} does not know. "
             f"Pass --custom_objects {short}=module:{short} with the module that defines it "
-            "(custom_objects= in a ModelSpec)."
+            f"(custom_objects= in a ModelSpec).{_if_an_operation(file)}"
         )
     written_by = f"Keras {file.keras_version}" if file.keras_version else "an unknown Keras"
     return ModelError(
         f"expected a model that {library} can load. Received: {file.path!r}, written by "
         f"{written_by}: {first_words(error)}. Save it again with this version of Keras, or "
         "export it there as a SavedModel and pass that."
+    )
+
+
+def _if_an_operation(file: KerasFile) -> str:
+    if file.kind == "keras" or file.is_keras_2:
+        return ""
+    return (
+        " If it is an operation of Keras itself, save the model with model.save('x.keras'): "
+        "HDF5 files do not keep where those are defined."
     )
 
 

@@ -15,6 +15,7 @@ from transforms.engine.keras_config import Config, is_reference, objects, policy
 OLD_HARD_SIGMOID = "keras_2_hard_sigmoid"
 
 _ANY = object()
+_LOOKUPS = ("IntegerLookup", "StringLookup", "TextVectorization")
 _ACTIVATIONS = ("activation", "recurrent_activation")
 
 # Arguments that Keras 2 saved and Keras 3 refuses, with the value that changes nothing.
@@ -84,7 +85,7 @@ def modernised(config: Config) -> Config:
             if inner.get(key) == "hard_sigmoid":
                 inner[key] = _function(OLD_HARD_SIGMOID)
         if "output_layers" in inner and "layers" in inner:
-            _renumber_sequentials(inner)
+            _renumber_calls(inner)
             for layer in inner["layers"]:
                 nodes = layer.get("inbound_nodes", [])
                 layer["inbound_nodes"] = [_with_tensor_arguments(node) for node in nodes]
@@ -101,6 +102,8 @@ def lost_in_keras_3(config: Config, in_hdf5: bool, from_keras_2: bool) -> str | 
         axis = inner.get("axis")
         if in_hdf5 and isinstance(axis, list) and len(axis) > 1:
             return f"the axes {axis} of layer {name!r}, which Keras 3 drops from HDF5 files"
+        if in_hdf5 and found["class_name"] in _LOOKUPS and not inner.get("vocabulary"):
+            return f"the vocabulary of layer {name!r}, which HDF5 files of Keras 3 do not keep"
         if from_keras_2 and found["class_name"] == "RandomCrop":
             return f"the crop of layer {name!r}, which Keras 3 does in training alone"
     return None
@@ -115,19 +118,23 @@ def _function(name: str) -> Config:
     }
 
 
-def _renumber_sequentials(model: Config) -> None:
-    """Counts the calls of nested Sequential models from 0.
+def _renumber_calls(model: Config) -> None:
+    """Counts the calls of nested models from 0, as Keras 3 does.
 
-    In Keras 2 the first call of one was number 1, after the model's own graph; Keras 3
-    still counts so for Functional models, and for Sequential ones no more.
+    In Keras 2 the first call of one was number 1, after the model's own graph. Keras 3 still
+    counts so where it says what the outer model gives, and for Functional models only there.
     """
-    nested = [
-        layer["config"]["name"] for layer in model["layers"] if layer["class_name"] == "Sequential"
-    ]
-    calls = [layer.get("inbound_nodes") for layer in model["layers"]]
-    found = list(references([calls, model["output_layers"], model["input_layers"]]))
-    for name in nested:
-        own = [reference for reference in found if reference[0] == name]
+    calls = list(references([layer.get("inbound_nodes") for layer in model["layers"]]))
+    results = list(references([model["output_layers"], model["input_layers"]]))
+    for layer in model["layers"]:
+        if layer["class_name"] == "Sequential":
+            own = [*calls, *results]
+        elif isinstance(layer.get("config"), dict) and "output_layers" in layer["config"]:
+            own = calls
+        else:
+            continue
+        name = layer.get("name") or layer["config"]["name"]
+        own = [reference for reference in own if reference[0] == name]
         if all(reference[1] >= 1 for reference in own):
             for reference in own:
                 reference[1] -= 1
