@@ -1,0 +1,90 @@
+"""Columns brought to their planned types, value by value where a whole column does not fit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.types as pat
+
+
+class Misfit(NamedTuple):
+    """A row whose value is not of the planned type."""
+
+    row: int
+    message: str
+
+
+def cast_column(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Misfit]]:
+    """A column in another type.
+
+    Args:
+      column: values of any type that Arrow can cast.
+      kind: the type wanted. A cast that would change a value is refused.
+
+    Returns:
+      A column of as many rows, null where a value does not fit, and these rows in order.
+    """
+    pieces: list[pa.Array] = []
+    misfits: list[Misfit] = []
+    ranges = [(0, len(column))]
+    while ranges:
+        start, stop = ranges.pop()
+        try:
+            pieces.append(column.slice(start, stop - start).cast(kind))
+        except pa.ArrowInvalid as error:
+            if stop - start > 1:
+                middle = (start + stop) // 2
+                ranges += [(middle, stop), (start, middle)]
+                continue
+            pieces.append(pa.nulls(1, kind))
+            misfits.append(Misfit(start, str(error)))
+    return pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces), misfits
+
+
+def valid_text(column: pa.Array) -> tuple[pa.Array, list[Misfit]]:
+    """A column of strings without those that are no UTF-8, and their rows."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        as_bytes = pa.large_binary() if pat.is_large_string(column.type) else pa.binary()
+        return cast_column(column.cast(as_bytes), column.type)
+    return column, []
+
+
+def is_compatible(stored: pa.DataType, planned: pa.DataType) -> bool:
+    """Whether values of one type may stand for values of another, each with its own check.
+
+    Widths and layouts may differ, and integers may stand for floats; floats never stand for
+    integers, nor anything for strings.
+    """
+    if stored == planned:
+        return True
+    if pat.is_dictionary(stored) or pat.is_run_end_encoded(stored):
+        return is_compatible(stored.value_type, planned)
+    if pat.is_dictionary(planned) or pat.is_run_end_encoded(planned):
+        return is_compatible(stored, planned.value_type)
+    if _is_list(stored) and _is_list(planned):
+        return is_compatible(stored.value_type, planned.value_type)
+    if pat.is_integer(stored):
+        return bool(pat.is_integer(planned) or pat.is_floating(planned))
+    if pat.is_floating(stored):
+        return bool(pat.is_floating(planned))
+    if pat.is_timestamp(stored) and pat.is_timestamp(planned):
+        return bool(stored.tz == planned.tz)
+    if pat.is_decimal(stored):
+        return bool(pat.is_decimal(planned))
+    return bool(pat.is_null(stored) or (_is_text(stored) and _is_text(planned)))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pat.is_string(kind)
+        or pat.is_large_string(kind)
+        or pat.is_binary(kind)
+        or pat.is_large_binary(kind)
+    )

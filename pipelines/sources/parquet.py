@@ -1,0 +1,252 @@
+"""Parquet files: a split is a range of row groups, and only the wanted columns are read."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import storage
+from pipelines.sources.base import (
+    BLOCK_BYTES,
+    BLOCK_ROWS,
+    BlockMaker,
+    InputError,
+    Source,
+    SourcePlan,
+    own_columns,
+)
+from pipelines.sources.casting import Misfit, cast_column, is_compatible, valid_text
+from pipelines.splits import InputFile, Split
+from transforms.block import Block
+from transforms.failures import Failure
+
+_LOG = logging.getLogger(__name__)
+
+# Of more files than that, only those are opened beforehand that may have to be cut.
+_MAX_FOOTERS = 1000
+_FOOTER_THREADS = 16
+# Row groups up to this size are fetched from remote storage in a few large reads.
+_PREFETCH_BYTES = 128 * 2**20
+_STREAM_BUFFER_BYTES = 2**20
+
+# What is wrong inside a file comes as one of these; the last, from names in a footer.
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+
+
+class ParquetSource(Source):
+    """Reads Parquet.
+
+    The footer says how many rows there are: each of those that cannot be read, because
+    their bytes are damaged or a column is missing or of another type than in the first file,
+    is a failure. A file without a readable footer is one failure.
+    """
+
+    name: ClassVar[str] = "parquet"
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq", ".parq")
+
+    def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
+        """Cuts files above `split_bytes` at row groups; the first file tells the columns."""
+        if not files:
+            return SourcePlan((), pa.schema([]), rows=0)
+        footers = _footers(files, split_bytes)
+        path = next((file.path for file in files if file.path in footers), None)
+        if path is None:
+            raise InputError(
+                f"expected Parquet files. Received: none with a readable footer among "
+                f"{len(files)}, the first being {files[0].path}. Check the files, or pass "
+                "another --input_format."
+            )
+        schema = own_columns(footers[path].schema.to_arrow_schema().remove_metadata(), path)
+        splits: list[Split] = []
+        for file in files:
+            footer = footers.get(file.path)
+            for split in _file_splits(file, footer, split_bytes):
+                splits.append(dataclasses.replace(split, index=len(splits)))
+        known = [footers[file.path].num_rows for file in files if file.path in footers]
+        return SourcePlan(tuple(splits), schema, sum(known) if len(known) == len(files) else None)
+
+    def read(self, split: Split) -> Iterator[Block]:
+        """Reads row groups one after the other, in blocks."""
+        path = split.files[0]
+        maker = BlockMaker(split, self.columns_schema())
+        with contextlib.ExitStack() as stack:
+            handle = pa.OSFile(path) if storage.is_local(path) else storage.open_to_read(path)
+            stack.callback(handle.close)
+            try:
+                file = _open(handle, remote=not storage.is_local(path))
+            except _DAMAGE as error:
+                message = f"the file cannot be read: {error}"
+                yield maker.failed([Failure(path, split.first_row, "read", _name(error), message)])
+            else:
+                yield from self._blocks(file, split, maker)
+        yield maker.last()
+
+    def _blocks(self, file: pq.ParquetFile, split: Split, maker: BlockMaker) -> Iterator[Block]:
+        path, row = split.files[0], split.first_row
+        stop = file.num_row_groups if split.stop is None else split.stop
+        refusal = _refusal(file.schema_arrow, self.columns_schema())
+        for index in range(split.start, stop):
+            end = row + file.metadata.row_group(index).num_rows
+            problem = refusal
+            if problem is None:
+                try:
+                    for batch in self._batches(file, index):
+                        yield self._block(batch, row, path, maker)
+                        row += batch.num_rows
+                except _DAMAGE as error:
+                    problem = (_name(error), f"the row group cannot be read: {error}")
+            while row < end:
+                name, message = problem or ("ArrowInvalid", "the row group ends too early")
+                rows = range(row, min(row + BLOCK_ROWS, end))
+                yield maker.failed([Failure(path, at, "read", name, message) for at in rows])
+                row = rows.stop
+
+    def _batches(self, file: pq.ParquetFile, index: int) -> Iterator[pa.RecordBatch]:
+        names = self.columns_schema().names
+        rows = _block_rows(file.metadata.row_group(index), names)
+        for batch in file.iter_batches(rows, row_groups=[index], columns=names):
+            # Columns that repeat few values unpack to far more than the footer tells.
+            pieces = -(-batch.nbytes // (2 * BLOCK_BYTES)) or 1
+            step = -(-batch.num_rows // pieces) or 1
+            for start in range(0, batch.num_rows, step):
+                yield batch.slice(start, step)
+
+    def _block(self, batch: pa.RecordBatch, row: int, path: str, maker: BlockMaker) -> Block:
+        schema = self.columns_schema()
+        columns: list[pa.Array] = []
+        misfits: dict[int, str] = {}
+        for field in schema:
+            column, found = _fitted(batch.column(field.name), field.type)
+            columns.append(column)
+            for misfit in found:
+                message = f"expected column '{field.name}' as {field.type}. {misfit.message}"
+                misfits.setdefault(misfit.row, message)
+        rows = np.arange(row, row + batch.num_rows)
+        good = pa.RecordBatch.from_arrays(columns, schema=schema) if columns else None
+        if not misfits or good is None:
+            return maker.block(good, rows)
+        failures = [
+            Failure(
+                path, row + at, "decode", "ArrowInvalid", message, good.slice(at, 1).to_pylist()[0]
+            )
+            for at, message in sorted(misfits.items())
+        ]
+        kept = np.ones(batch.num_rows, bool)
+        kept[list(misfits)] = False
+        return maker.block(good.filter(pa.array(kept)), rows[kept], failures)
+
+
+def _fitted(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Misfit]]:
+    if column.type != kind:
+        return cast_column(column, kind)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return valid_text(column)
+    return column, []
+
+
+def _refusal(stored: pa.Schema, wanted: pa.Schema) -> tuple[str, str] | None:
+    """Why no row of a file can be given: error and message."""
+    for field in wanted:
+        if field.name not in stored.names:
+            return "KeyError", (
+                f"expected column '{field.name}' as {field.type}, as in the first file. "
+                f"Received: a file without it."
+            )
+        kind = stored.field(field.name).type
+        if not is_compatible(kind, field.type):
+            return "TypeError", (
+                f"expected column '{field.name}' as {field.type}, as in the first file. "
+                f"Received: {kind}."
+            )
+    return None
+
+
+def _footers(files: Sequence[InputFile], split_bytes: int) -> dict[str, pq.FileMetaData]:
+    """The readable footers of the files that have to be known, by path."""
+    footers: dict[str, pq.FileMetaData] = {}
+    rest = files
+    if len(files) > _MAX_FOOTERS:
+        for file in files:
+            footer = _footer(file)
+            if footer is not None:
+                footers[file.path] = footer
+                break
+        rest = [file for file in files if file.size_bytes > split_bytes]
+    with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
+        for file, footer in zip(rest, pool.map(_footer, rest), strict=True):
+            if footer is not None:
+                footers[file.path] = footer
+    return footers
+
+
+def _footer(file: InputFile) -> pq.FileMetaData | None:
+    with contextlib.closing(storage.open_to_read(file.path)) as handle:
+        try:
+            return pq.read_metadata(handle)
+        except _DAMAGE as error:
+            _LOG.warning("no Parquet footer can be read from %s: %s", file.path, error)
+            return None
+
+
+def _file_splits(
+    file: InputFile, footer: pq.FileMetaData | None, split_bytes: int
+) -> Iterator[Split]:
+    """The splits of a file, all with index 0."""
+    if footer is None or file.size_bytes <= split_bytes or footer.num_row_groups < 2:
+        yield Split(0, (file.path,), size_bytes=file.size_bytes)
+        return
+    start = first_row = rows = size = 0
+    for index in range(footer.num_row_groups):
+        group = footer.row_group(index)
+        group_bytes = sum(
+            group.column(column).total_compressed_size for column in range(group.num_columns)
+        )
+        if index > start and size + group_bytes > split_bytes:
+            yield Split(0, (file.path,), start, index, first_row, size)
+            start, first_row, size = index, rows, 0
+        rows += group.num_rows
+        size += group_bytes
+    yield Split(0, (file.path,), start, footer.num_row_groups, first_row, size)
+
+
+def _open(handle: Any, remote: bool) -> pq.ParquetFile:
+    footer = pq.read_metadata(handle)
+    counts = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
+    if sum(counts) != footer.num_rows or min(counts, default=0) < 0:
+        # No checksum protects a footer, and every row it names may become a failure.
+        raise pa.ArrowInvalid("the footer's numbers of rows do not add up")
+    largest = max(
+        (footer.row_group(index).total_byte_size for index in range(footer.num_row_groups)),
+        default=0,
+    )
+    return pq.ParquetFile(
+        handle,
+        metadata=footer,
+        pre_buffer=remote and largest <= _PREFETCH_BYTES,
+        buffer_size=_STREAM_BUFFER_BYTES,
+        page_checksum_verification=True,
+    )
+
+
+def _block_rows(group: pq.RowGroupMetaData, names: Sequence[str]) -> int:
+    """How many rows of some columns make a block."""
+    wanted = set(names)
+    columns = [group.column(index) for index in range(group.num_columns)]
+    size = sum(
+        column.total_uncompressed_size
+        for column in columns
+        if column.path_in_schema in wanted or column.path_in_schema.split(".")[0] in wanted
+    )
+    return max(1, min(BLOCK_ROWS, BLOCK_BYTES * max(1, group.num_rows) // max(1, size)))
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__name__
