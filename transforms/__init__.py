@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from transforms.inference import InferenceResult as InferenceResult
     from transforms.inference import MirroredInference as MirroredInference
     from transforms.inference import MirroredInferenceDoFn as MirroredInferenceDoFn
+    from transforms.optimal_batch import (
+        determine_optimal_batch_size as determine_optimal_batch_size,
+    )
 
 _HOMES = {
     "Batching": "transforms.batching",
@@ -23,6 +26,7 @@ _HOMES = {
     "MirroredInferenceDoFn": "transforms.inference",
     "ModelError": "transforms.engine.model",
     "ModelSpec": "transforms.engine.model",
+    "determine_optimal_batch_size": "transforms.optimal_batch",
 }
 
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "MirroredInferenceDoFn",
     "ModelError",
     "ModelSpec",
+    "determine_optimal_batch_size",
 ]
 
 

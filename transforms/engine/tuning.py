@@ -12,6 +12,7 @@ TOLERANCE = 0.02
 _MEASURED_BATCHES = 4
 # Two steps that gain nothing end the search: one alone may be noise.
 _STEPS_WITHOUT_GAIN = 2
+_FAR_BEHIND = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +43,13 @@ class RateTuner:
           sizes: sizes that fit, ascending.
           start: the size to begin with; the nearest smaller one is taken.
         """
-        self._sizes = [size for size in sizes if size <= start][-1:] or [sizes[0]]
-        up = list(sizes[sizes.index(self._sizes[0]) + 1 :])
-        down = list(sizes[: sizes.index(self._sizes[0])])[::-1]
-        self._up = _doubling(self._sizes[0], up)
-        self._down = _doubling(self._sizes[0], down)
+        self._start = max((size for size in sizes if size <= start), default=sizes[0])
+        self._up = _doubling(self._start, [size for size in sizes if size > self._start])
+        self._down = _doubling(self._start, [size for size in sizes if size < self._start][::-1])
         self._seconds: dict[int, list[float]] = collections.defaultdict(list)
         self._rates: dict[int, float] = {}
         self._without_gain = 0
-        self.current = self._sizes[0]
+        self.current = self._start
         self.is_done = False
 
     @property
@@ -77,7 +76,7 @@ class RateTuner:
         best_before = max(self._rates.values(), default=0.0)
         rate = rows / max(min(times[1:]), 1e-9)
         self._rates[rows] = rate
-        self._go_on(gained=rate > best_before * (1 + TOLERANCE), rate=rate)
+        self._go_on(rows, rate, best_before)
 
     def forbid(self, rows: int) -> None:
         """Gives up sizes of `rows` and more, which did not fit."""
@@ -87,30 +86,34 @@ class RateTuner:
         if self.current >= rows and not self.is_done:
             self._next()
 
-    def _go_on(self, gained: bool, rate: float) -> None:
-        going_down = self.current < self._sizes[0]
-        if going_down:
-            if rate < (1 - TOLERANCE) * max(self._rates.values()):
+    def _go_on(self, rows: int, rate: float, best_before: float) -> None:
+        if rows < self._start:
+            is_worth_it = rate >= (1 - TOLERANCE) * best_before
+        else:
+            is_worth_it = rate > (1 + TOLERANCE) * best_before
+        self._without_gain = 0 if is_worth_it else self._without_gain + 1
+        if self._without_gain >= _STEPS_WITHOUT_GAIN:
+            if rows < self._start:
                 self._down = []
-        elif len(self._rates) > 1:
-            self._without_gain = 0 if gained else self._without_gain + 1
-            if self._without_gain >= _STEPS_WITHOUT_GAIN:
-                self._up = []
+            self._up = []
         self._next()
 
     def _next(self) -> None:
         if self._up:
             self.current = self._up.pop(0)
-            return
-        # Below the start only matters where the start is among the best.
-        if self._down and self._rates and self.chosen <= self._sizes[0]:
+        elif self._down and self._start_is_good:
+            if self.current > self._start:
+                self._without_gain = 0
             self.current = self._down.pop(0)
-            return
-        if self._down and not self._rates:
-            self.current = self._down.pop(0)
-            return
-        self.is_done = True
-        self.current = self.chosen
+        else:
+            self.is_done = True
+            self.current = self.chosen
+
+    @property
+    def _start_is_good(self) -> bool:
+        """Whether a size below the start may be the one; not where the start is far behind."""
+        best = max(self._rates.values(), default=0.0)
+        return self._rates.get(self._start, best) >= (1 - _FAR_BEHIND) * best
 
 
 def _doubling(start: int, sizes: Sequence[int]) -> list[int]:

@@ -1,0 +1,138 @@
+"""The search for the batch size, on made-up machines with known rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from transforms.engine.ladder import ladder
+from transforms.engine.sizing import BATCHES_BEFORE_TUNING, BatchSizer
+from transforms.engine.tuning import TOLERANCE, RateTuner
+
+Seconds = Callable[[int], float]
+
+MACHINES: dict[str, Seconds] = {
+    "overhead of a millisecond": lambda rows: 1e-3 + rows * 1e-6,
+    "slow per batch": lambda rows: 1e-2 + rows * 1e-5,
+    "proportional": lambda rows: rows * 1e-5,
+    "caches end at 600 rows": lambda rows: 1e-4 + rows * (1e-5 if rows < 600 else 1.5e-5),
+    "device is full at 2048 rows": lambda rows: 1e-2 * max(1, rows / 2048),
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("start", [64, 1024, 4096])
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_the_chosen_size_is_within_the_tolerance_of_the_best(
+    machine: str, start: int, replicas: int
+) -> None:
+    seconds = MACHINES[machine]
+    sizes = ladder(65536, replicas)
+    noise = np.random.default_rng(start)
+    tuner = RateTuner(sizes, start)
+    batches = 0
+    while not tuner.is_done:
+        tuner.observe(tuner.current, seconds(tuner.current) * (1 + 0.1 * noise.random()))
+        batches += 1
+    best = max(rows / seconds(rows) for rows in sizes)
+    assert tuner.chosen / seconds(tuner.chosen) >= 0.9 * best
+    assert batches <= 80
+
+
+def test_of_equal_rates_the_smaller_size_is_chosen() -> None:
+    tuner = RateTuner(ladder(4096, 1), 512)
+    while not tuner.is_done:
+        tuner.observe(tuner.current, 1e-2 * max(1, tuner.current / 256))
+    assert tuner.chosen == 256
+    rates = {size.rows: size.rows_per_second for size in tuner.measured}
+    assert rates[256] >= (1 - TOLERANCE) * max(rates.values())
+
+
+def test_other_sizes_and_the_first_batch_say_nothing() -> None:
+    tuner = RateTuner(ladder(256, 1), 64)
+    tuner.observe(32, 1e-9)
+    tuner.observe(64, 99.0)
+    for _ in range(3):
+        tuner.observe(64, 1.0)
+    assert [(size.rows, size.rows_per_second) for size in tuner.measured] == [(64, 64.0)]
+
+
+def test_what_did_not_fit_is_given_up() -> None:
+    tuner = RateTuner(ladder(1024, 1), 64)
+    for _ in range(4):
+        tuner.observe(64, 1.0)
+    assert tuner.current == 128
+    tuner.forbid(128)
+    while not tuner.is_done:
+        tuner.observe(tuner.current, tuner.current / 64)
+    assert max(size.rows for size in tuner.measured) == 64
+    assert tuner.chosen < 128
+
+
+def test_a_short_job_is_not_tuned() -> None:
+    sizer = BatchSizer(1)
+    rows = sizer.rows_for(100)
+    for _ in range(BATCHES_BEFORE_TUNING - 1):
+        sizer.observe(rows, 100, 0.1)
+    assert sizer.tuner is None
+    sizer.observe(rows, 100, 0.1)
+    assert sizer.tuner is not None
+
+
+def test_a_long_job_finds_its_size() -> None:
+    sizer = BatchSizer(2)
+    for _ in range(200):
+        rows = sizer.rows_for(100)
+        sizer.observe(rows, 100, 1e-2 + rows * 1e-6)
+    assert sizer.tuner is not None
+    assert sizer.tuner.is_done
+    assert sizer.rows_for(100) >= 65536
+
+
+def test_partial_batches_do_not_count_as_evidence() -> None:
+    sizer = BatchSizer(1)
+    for _ in range(100):
+        sizer.observe(5, 100, 0.1)
+    assert sizer.tuner is None
+
+
+def test_bytes_bound_a_batch() -> None:
+    sizer = BatchSizer(4)
+    assert sizer.rows_for(4) == 4096
+    assert sizer.rows_for(12_288) == 682 // 4 * 4
+    assert sizer.rows_for(200 << 20) == 4
+
+
+def test_a_given_size_is_kept_and_made_divisible() -> None:
+    sizer = BatchSizer(3, requested=100)
+    assert sizer.rows_for(1 << 20) == 99
+    assert BatchSizer(3, requested=1).rows_for(1) == 3
+
+
+def test_a_tuned_size_is_used_at_once() -> None:
+    sizer = BatchSizer(2, tuned=512)
+    assert sizer.rows_for(100) == 512
+    for _ in range(100):
+        sizer.observe(512, 100, 0.1)
+    assert sizer.tuner is None
+
+
+def test_the_memory_bounds_every_automatic_size() -> None:
+    sizer = BatchSizer(2, tuned=512)
+    sizer.set_fitting(300)
+    assert sizer.rows_for(100) == 300
+
+
+def test_longer_rows_come_in_smaller_batches_after_an_oom() -> None:
+    sizer = BatchSizer(1)
+    assert sizer.out_of_memory(1000, 1000)
+    assert sizer.rows_for(1000, is_static=False) == 384
+    assert sizer.rows_for(10_000, is_static=False) == 38
+
+
+def test_a_prediction_saves_retries() -> None:
+    sizer = BatchSizer(1)
+    sizer.out_of_memory(4096, 100, lambda: 300)
+    assert sizer.rows_for(100) == 300

@@ -1,0 +1,96 @@
+"""The batch size of a model for this process's devices, without a pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.engine.model import ModelSpec
+from transforms.engine.opening import PredictorConfig, open_predictor, predictor_of
+from transforms.engine.slicing import Columns
+from transforms.engine.sweep import Sweep, sweep
+from transforms.features import columns_to_arrays, keep_bytes_narrow, match_columns
+from transforms.matching import Feed
+from transforms.model_files import fetch_model
+from transforms.rows import match_row, rows_to_arrays
+
+if TYPE_CHECKING:
+    from transforms.engine.signature import Signature
+
+
+def determine_optimal_batch_size(
+    model: ModelSpec | str, dataset_sample: Any, devices: str | Sequence[str] = "all"
+) -> int:
+    """Measures the smallest global batch within two percent of the best rate.
+
+    Takes seconds to a minute. The devices must be idle for the answer to mean something.
+
+    Args:
+      model: a path, or a ``ModelSpec``.
+      dataset_sample: a few rows as they will come: a ``RecordBatch``, a dict of arrays by
+        input name, or an array for a model with one input, each with its row dimension.
+      devices: `all`, or device names.
+
+    Returns:
+      Rows of the global batch, a multiple of the number of devices.
+
+    Raises:
+      ModelError: the model cannot be loaded.
+      FeatureError: the sample does not fit the model.
+      DeviceError: the devices are not there.
+    """
+    spec = model if isinstance(model, ModelSpec) else ModelSpec(model)
+    local = dataclasses.replace(spec, path=fetch_model(spec.path))
+    chosen = devices if devices == "all" or not isinstance(devices, str) else (devices,)
+    config = PredictorConfig(local, "all" if chosen == "all" else tuple(chosen))
+    return sweep_sample(config, dataset_sample, seconds=30.0).chosen
+
+
+def sweep_sample(config: PredictorConfig, sample: Any, *, seconds: float) -> Sweep:
+    """Opens a predictor and measures batch sizes on rows of a sample."""
+    lease = open_predictor(config)
+    try:
+        predictor = predictor_of(lease)
+        return sweep(predictor, sample_columns(sample, predictor.signature), seconds=seconds)
+    finally:
+        lease.release()
+
+
+def sample_columns(
+    sample: Any, signature: Signature, feeds: Sequence[Feed] | None = None
+) -> Columns:
+    """The sample's good rows as the model's inputs; of the commonest shape, where there are more.
+
+    Raises:
+      FeatureError: no row of the sample fits.
+    """
+    if isinstance(sample, (pa.RecordBatch, pa.Table)):
+        if feeds is None:
+            matched = match_columns(sample.schema, signature.inputs)
+            feeds = keep_bytes_narrow(matched, sample.schema)
+        conversion = columns_to_arrays(sample, feeds)
+    else:
+        rows = _rows(sample)
+        feeds = feeds or match_row(rows[0], signature.inputs)
+        conversion = rows_to_arrays(rows, feeds)
+    if not conversion.groups:
+        reason = conversion.errors[0].message if conversion.errors else "no rows"
+        raise ValueError(f"expected a sample with rows that fit the model. Received: {reason}")
+    return max(conversion.groups, key=lambda group: len(next(iter(group.arrays.values())))).arrays
+
+
+def _rows(sample: Any) -> list[Any]:
+    if isinstance(sample, Mapping):
+        names = list(sample)
+        columns = [np.asarray(sample[name]) for name in names]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    if isinstance(sample, np.ndarray) and sample.ndim:
+        return list(sample)
+    raise TypeError(
+        "expected a RecordBatch, a dict of arrays or an array with a row dimension. "
+        f"Received: {type(sample).__name__}."
+    )
