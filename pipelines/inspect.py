@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipelines.errors import CommandError
 from pipelines.native_logs import import_tensorflow
 from pipelines.options import ModelFlags
+from pipelines.user_code import look_in_working_folder
 from transforms.conversion import FeatureError
 from transforms.engine.model import (
     ModelError,
@@ -91,6 +92,7 @@ def inspect_model(flags: ModelFlags) -> dict[str, Any]:
     from transforms.engine.loading import load_model
     from transforms.engine.mirroring import recorded_variables
 
+    look_in_working_folder()
     spec = flags.spec()
     local = dataclasses.replace(spec, path=fetch_model(spec.path))
     kind = model_kind(local.path)

@@ -148,7 +148,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         required=True,
         metavar="PATH",
-        help="glob(s), file(s) or folder(s) on any Beam filesystem",
+        help="globs, files or folders on any Beam filesystem, separated by spaces or commas",
     )
     group.add_argument(
         "--input_format",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import apache_beam as beam
+import numpy as np
+import pyarrow as pa
 
 from pipelines.sources.base import Source
 from pipelines.splits import Split
 from transforms.block import Block
+from transforms.column_types import is_image
 
 
 class ReadDoFn(beam.DoFn):
@@ -20,4 +24,31 @@ class ReadDoFn(beam.DoFn):
 
     def process(self, split: Split) -> Iterator[Block]:
         """Yields a split's blocks in order."""
-        yield from self._source.read(split)
+        schema, kept = self._source.columns_schema(), set(self._source.wanted.kept)
+        free = [field for field in schema if field.name in kept and is_image(field.type)]
+        for block in self._source.read(split):
+            batch = block.batch
+            for field in free:
+                batch = with_free_shape(batch, field)
+            yield dataclasses.replace(block, batch=batch)
+
+
+def with_free_shape(batch: pa.RecordBatch, field: pa.Field) -> pa.RecordBatch:
+    """Gives a column of equal images the type for images of any size: a part has one schema.
+
+    Args:
+      batch: some rows.
+      field: the column, as a struct of flat `data` and `shape`.
+    """
+    column = batch.column(field.name)
+    if not isinstance(column.type, pa.FixedShapeTensorType):
+        return batch
+    shape = column.type.shape
+    size = int(np.prod(shape))
+    offsets = np.arange(len(column) + 1, dtype=np.int64) * size
+    values = column.storage.flatten()
+    data_type, shape_type = field.type.field("data").type, field.type.field("shape").type
+    data = pa.LargeListArray.from_arrays(pa.array(offsets), values).cast(data_type)
+    shapes = pa.array([shape] * len(column), shape_type)
+    struct = pa.StructArray.from_arrays([data, shapes], fields=list(field.type))
+    return batch.set_column(batch.schema.get_field_index(field.name), field, struct)

@@ -17,8 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import CommandError
 
-class UserCodeError(ValueError):
+
+class UserCodeError(CommandError):
     """A named function is not there, or cannot be used as what it was named for."""
 
 
@@ -80,7 +82,7 @@ def load_function(reference: str) -> UserFunction:
     """The function that `file.py:function` or `package.module:function` names.
 
     The code is run or imported once, so that what is wrong with it shows now. Modules are
-    looked up in the working folder too, as `python -m` does.
+    looked up in the working folder too.
 
     Raises:
       UserCodeError: there is no such file, module or function, or its code fails.
@@ -120,6 +122,12 @@ def function_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     return needed
 
 
+def look_in_working_folder() -> None:
+    """Lets modules of the working folder be imported, as `python -m` does."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
 def _from_file(path: Path, name: str) -> FileFunction:
     try:
         text = path.read_text(encoding="utf-8")
@@ -147,8 +155,7 @@ def _from_file(path: Path, name: str) -> FileFunction:
 
 
 def _from_module(module: str, name: str) -> ImportedFunction:
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    look_in_working_folder()
     try:
         _function_in_module(module, name)
     except UserCodeError:

@@ -13,7 +13,7 @@ from pipelines.device_check import check_devices
 from pipelines.errors import CommandError
 from pipelines.feeding import Feeding, choose_feeding, scored_schema
 from pipelines.fingerprint import Fingerprint, fingerprint, input_mark
-from pipelines.input_files import match_files
+from pipelines.inputs import input_patterns, match_files
 from pipelines.options import ModelFlags, ScoreOptions
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan, columns_as_text
@@ -21,10 +21,17 @@ from pipelines.sinks import sink_class
 from pipelines.sinks.base import Sink, SinkError, arranged_schema
 from pipelines.sources.base import Source, SourcePlan
 from pipelines.splits import InputFile
-from pipelines.user_code import UserFunction, load_function
+from pipelines.user_code import UserFunction, load_function, look_in_working_folder
 from transforms.batching import Batching
 from transforms.conversion import FeatureError
-from transforms.engine.model import ModelError, ModelKind, ModelSpec, model_digest, model_kind
+from transforms.engine.model import (
+    ModelError,
+    ModelKind,
+    ModelSpec,
+    import_object,
+    model_digest,
+    model_kind,
+)
 from transforms.engine.read_signature import read_signature
 from transforms.engine.replicas import DeviceError
 from transforms.engine.signature import Signature
@@ -95,7 +102,7 @@ def check_job(options: ScoreOptions, *, is_local: bool, started_at: float) -> Jo
         function = load_function(options.preprocess) if options.preprocess else None
         sink = sink_class(options.output_format).from_args(options.format_flags)
         folder = OutputFolder(options.output)
-        earlier = folder.check(options.input, sink.suffix, options.overwrite)
+        earlier = folder.check(input_patterns(options.input), sink.suffix, options.overwrite)
         model = read_model(
             options.model, precision=options.precision, complete=_needs_outputs(options, sink)
         )
@@ -137,7 +144,10 @@ def read_model(flags: ModelFlags, *, precision: str | None = None, complete: boo
     Raises:
       ModelError: it cannot be read, or not with these flags.
     """
+    look_in_working_folder()
     spec = flags.spec()
+    for name, path in flags.custom_objects:
+        import_object(path, f"custom object {name!r}", f"--custom_objects {name}=module:name")
     local = dataclasses.replace(spec, path=fetch_model(spec.path))
     signature = read_signature(local, complete=complete, precision=precision)
     return Model(spec, local, model_kind(local.path), signature, model_digest(local))
@@ -155,10 +165,11 @@ def refusals() -> Iterator[None]:
 def _needs_outputs(options: ScoreOptions, sink: Sink) -> bool:
     """Whether it matters now what a model gives, where only building it can tell.
 
-    A format that holds lists of lists holds whatever a model gives. Columns that are not read
-    may have the name of an output.
+    A format that holds the most demanding types holds whatever a model gives. Columns that
+    are not read may have the name of an output.
     """
-    holds_all = sink.refusal(pa.list_(pa.list_(pa.float32()))) is None
+    demanding = (pa.list_(pa.list_(pa.float32())), pa.uint64())
+    holds_all = all(sink.refusal(kind) is None for kind in demanding)
     return options.dry_run or not holds_all or options.keep not in (None, "all")
 
 
@@ -196,11 +207,17 @@ def _predict(options: ScoreOptions, model: Model, feeding: Feeding) -> PredictBl
         logical_devices=options.logical_devices,
         preprocess=feeding.preprocess,
         input_spec=_tensor_specs(feeding),
-        input_map=dict(options.input_map) if feeding.preprocess is None else None,
+        input_map=_input_map(feeding),
         keep=list(feeding.kept),
         precision=options.precision,
         xla=options.xla,
     )
+
+
+def _input_map(feeding: Feeding) -> dict[str, str]:
+    if feeding.preprocess is not None:
+        return {}
+    return {feed.name: feed.column for feed in feeding.feeds if feed.name != feed.column}
 
 
 def _tensor_specs(feeding: Feeding) -> dict[str, tf.TensorSpec]:

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from apache_beam.io.filesystem import (
     CompressedFile,
@@ -24,9 +24,15 @@ def local(path: str) -> Path:
 
 
 class ShelfFileSystem(FileSystem):
-    """Keeps `shelf://a/b` in the file `<root>/a/b`; it has no folders, only names."""
+    """Keeps `shelf://a/b` in the file `<root>/a/b`; it has no folders, only names.
 
-    root = Path()
+    Attributes:
+      root: the local folder.
+      events: what happened to which path, in order: `opened`, `created`, `appears`.
+    """
+
+    root: ClassVar[Path] = Path()
+    events: ClassVar[list[tuple[str, str]]] = []
 
     @classmethod
     def scheme(cls) -> str:
@@ -54,12 +60,14 @@ class ShelfFileSystem(FileSystem):
     def create(
         self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO
     ) -> BinaryIO:
+        self.events.append(("created", path))
         local(path).parent.mkdir(parents=True, exist_ok=True)
         return _compressed(local(path).open("wb"), path, compression_type)
 
     def open(
         self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO
     ) -> BinaryIO:
+        self.events.append(("opened", path))
         return _compressed(local(path).open("rb"), path, compression_type)
 
     def copy(self, source_file_names: Sequence[str], destination_file_names: Sequence[str]) -> None:
@@ -73,6 +81,7 @@ class ShelfFileSystem(FileSystem):
         for source, target in zip(source_file_names, destination_file_names, strict=True):
             local(target).parent.mkdir(parents=True, exist_ok=True)
             os.replace(local(source), local(target))
+            self.events.append(("appears", target))
 
     def exists(self, path: str) -> bool:
         return local(path).is_file()
