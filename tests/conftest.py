@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["GRPC_VERBOSITY"] = "ERROR"
+# Batch sizes found on one day must not steer the tests of another.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mirrorbeam-cache-")
 
 import pytest
 

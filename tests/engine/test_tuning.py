@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from transforms.engine.ladder import ladder
+from transforms.engine.replicas import Replicas, open_replicas
 from transforms.engine.sizing import BATCHES_BEFORE_TUNING, BatchSizer
 from transforms.engine.tuning import TOLERANCE, RateTuner
+from transforms.engine.tuning_store import LocalTuningStore, load_rows, tuning_key
 
 Seconds = Callable[[int], float]
 
@@ -136,3 +139,51 @@ def test_a_prediction_saves_retries() -> None:
     sizer = BatchSizer(1)
     sizer.out_of_memory(4096, 100, lambda: 300)
     assert sizer.rows_for(100) == 300
+
+
+# Keeping what was found.
+
+
+@pytest.fixture
+def replicas(logical_cpus: int) -> Replicas:
+    return open_replicas(["CPU:0"])
+
+
+def test_a_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    store = LocalTuningStore(tmp_path / "new")
+    assert store.load("key") is None
+    store.save("key", {"rows": 512})
+    assert store.load("key") == {"rows": 512}
+    assert load_rows([LocalTuningStore(tmp_path / "other"), store], "key") == 512
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"rows": "many"}', '{"rows": 0}', "\x00"])
+def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key.json").write_text(content)
+    assert load_rows([LocalTuningStore(tmp_path)], "key") is None
+
+
+def test_a_store_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    LocalTuningStore(tmp_path / "file").save("key", {"rows": 1})
+    assert "cannot be kept" in caplog.text
+
+
+def test_the_key_tells_models_devices_and_numbers_apart(replicas: Replicas) -> None:
+    keys = {
+        tuning_key({"model": "a"}, replicas),
+        tuning_key({"model": "b"}, replicas),
+        tuning_key({"model": "a", "xla": True}, replicas),
+        tuning_key({"model": "a"}, open_replicas(["CPU:0", "CPU:1"])),
+    }
+    assert len(keys) == 4
+    assert tuning_key({"model": "a"}, replicas) in keys
+
+
+def test_what_did_not_fit_since_lowers_what_is_kept() -> None:
+    sizer = BatchSizer(1, tuned=512)
+    assert sizer.found_rows == 512
+    sizer.out_of_memory(512, 100)
+    assert sizer.found_rows == 384

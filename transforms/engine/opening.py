@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Literal, cast
 from transforms.engine.registry import PREDICTORS, Lease
 from transforms.engine.signature import TensorField
 from transforms.engine.step import Preprocess
+from transforms.engine.tuning_store import (
+    TuningStore,
+    load_rows,
+    save_rows,
+    tuning_key,
+    user_store,
+)
 
 if TYPE_CHECKING:
     from transforms.engine.model import ModelSpec
@@ -33,6 +40,7 @@ class PredictorConfig:
       xla: compile the step.
       rows: the global batch, or `auto`.
       max_wait_seconds: longest time to hold rows back to fill a batch.
+      tuning_stores: where found batch sizes are kept; no part of what tells predictors apart.
     """
 
     model: ModelSpec
@@ -45,6 +53,7 @@ class PredictorConfig:
     xla: bool = False
     rows: int | Literal["auto"] = "auto"
     max_wait_seconds: float | None = None
+    tuning_stores: tuple[TuningStore, ...] = dataclasses.field(default=(), compare=False)
 
     def key(self, model_digest: str) -> Hashable:
         """What two configurations share when one predictor can serve both."""
@@ -72,8 +81,8 @@ def open_predictor(config: PredictorConfig) -> Lease:
     """
     from transforms.engine.model import model_digest
 
-    key = config.key(model_digest(config.model))
-    return PREDICTORS.acquire(key, lambda: _build(config))
+    digest = model_digest(config.model)
+    return PREDICTORS.acquire(config.key(digest), lambda: _build(config, digest))
 
 
 def predictor_of(lease: Lease) -> Predictor:
@@ -81,7 +90,7 @@ def predictor_of(lease: Lease) -> Predictor:
     return cast("Predictor", lease.predictor)
 
 
-def _build(config: PredictorConfig) -> Predictor:
+def _build(config: PredictorConfig, digest: str) -> Predictor:
     from transforms.engine.loading import load_model
     from transforms.engine.predictor import Predictor
     from transforms.engine.replicas import open_replicas
@@ -89,12 +98,30 @@ def _build(config: PredictorConfig) -> Predictor:
     replicas = open_replicas(config.devices, config.logical_devices)
     model = load_model(config.model, replicas.strategy, precision=config.precision)
     _LOG.info("%s: %s", config.model.path, model.how)
+    fields = config.fields
+    if fields is None and config.preprocess is None:
+        fields = model.signature.inputs
+    key = tuning_key(
+        {
+            "model": digest,
+            "signature": config.model.signature,
+            "preprocess": config.preprocess_digest,
+            "precision": config.precision,
+            "xla": config.xla,
+            "fields": fields,
+        },
+        replicas,
+    )
+    stores = (*config.tuning_stores, user_store())
+    is_auto = config.rows == "auto"
     return Predictor(
         model,
         replicas,
-        fields=config.fields,
+        fields=fields,
         preprocess=config.preprocess,
         rows=config.rows,
         max_wait_seconds=config.max_wait_seconds,
         xla=config.xla,
+        tuned_rows=load_rows(stores, key) if is_auto else None,
+        on_tuned=lambda sizer: save_rows(stores, key, sizer.found_rows, sizer.tuner),
     )

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Literal, NamedTuple
 
@@ -90,6 +90,8 @@ class Predictor:
         max_wait_seconds: float | None = None,
         queue_bytes: int = QUEUE_BYTES,
         xla: bool = False,
+        tuned_rows: int | None = None,
+        on_tuned: Callable[[BatchSizer], None] | None = None,
         waits_seconds: Sequence[float] = WAITS_SECONDS,
     ) -> None:
         """Traces and warms up where the fields are known, and starts the dispatcher.
@@ -104,6 +106,8 @@ class Predictor:
           max_wait_seconds: longest time to hold rows back to fill a batch.
           queue_bytes: input bytes that may be under way; `submit` blocks beyond it.
           xla: compile the step.
+          tuned_rows: a global batch that was found before; nothing is searched then.
+          on_tuned: called when the search has ended, and when what it found did not fit.
           waits_seconds: pauses before one row per replica, which did not fit, is tried again.
 
         Raises:
@@ -112,7 +116,10 @@ class Predictor:
         self.replicas = replicas
         self.statistics = PredictorStatistics()
         self.warm_up: WarmUp | None = None
-        self.sizer = BatchSizer(replicas.count, requested=rows, most_bytes=queue_bytes // 2)
+        self.sizer = BatchSizer(
+            replicas.count, requested=rows, most_bytes=queue_bytes // 2, tuned=tuned_rows
+        )
+        self._on_tuned = on_tuned
         self.batch_rows = replicas.count
         self._model = model
         self._queue = GroupQueue(queue_bytes, max_wait_seconds)
@@ -258,14 +265,21 @@ class Predictor:
         seconds = now - max(launched.started, self._last_finish)
         self._last_finish = now
         self.statistics.busy_seconds += seconds
-        self.sizer.observe(rows, _row_bytes(columns), seconds, self._is_static)
+        if self.sizer.observe(rows, _row_bytes(columns), seconds, self._is_static):
+            self._tell_tuned()
         self._settle(launched.shares, outputs)
 
     def _recover(self, shares: list[Share], columns: Columns, error: Exception) -> None:
         self._count_out_of_memory(error)
         outputs, errors = self._recovery.predict(columns, error)
         self._last_finish = time.perf_counter()
+        if is_out_of_memory(error):
+            self._tell_tuned()
         self._queue.settled(settle(shares, outputs, errors))
+
+    def _tell_tuned(self) -> None:
+        if self._on_tuned is not None and self.sizer.is_tuned:
+            self._on_tuned(self.sizer)
 
     def _settle(self, shares: list[Share], outputs: Columns) -> None:
         self._queue.settled(settle(shares, outputs, {}))

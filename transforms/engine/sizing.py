@@ -56,6 +56,7 @@ class BatchSizer:
         # Limits after an OOM, in bytes of input: never reached again, and the present one.
         self._failed_bytes: int | None = None
         self._limit_bytes: int | None = None
+        self._failed_rows: int | None = None
         self._clean_batches = 0
 
     @property
@@ -86,7 +87,20 @@ class BatchSizer:
             rows = min(rows, self._limit_bytes // row_bytes)
         return ladder(max(1, rows), self._replicas)[-1]
 
-    def observe(self, rows: int, row_bytes: int, seconds: float, is_static: bool = True) -> None:
+    @property
+    def found_rows(self) -> int:
+        """The size that a search found, lowered by what has not fitted since."""
+        found = self._tuner.chosen if self._tuner is not None else self._tuned
+        most = self._failed_rows
+        fitting = [size for size in ladder(found or 1, self._replicas) if not most or size < most]
+        return fitting[-1] if fitting else self._replicas
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether a search has ended, now or earlier."""
+        return self._tuned is not None or (self._tuner is not None and self._tuner.is_done)
+
+    def observe(self, rows: int, row_bytes: int, seconds: float, is_static: bool = True) -> bool:
         """Takes a batch into account that ran without error.
 
         Args:
@@ -94,10 +108,13 @@ class BatchSizer:
           row_bytes: bytes of one.
           seconds: how long the devices were busy with it.
           is_static: whether all rows of the job have this shape.
+
+        Returns:
+          Whether the search ended with this batch.
         """
         self._grow(row_bytes)
-        if not self._tune or not is_static:
-            return
+        if not self._tune or not is_static or self.is_tuned:
+            return False
         target = self.rows_for(row_bytes)
         self._full_batches += rows == target
         if self._tuner is None:
@@ -108,8 +125,9 @@ class BatchSizer:
                 if self._limit_bytes is not None:
                     most = min(most, self._limit_bytes // max(1, row_bytes))
                 self._tuner = RateTuner(ladder(max(most, target), self._replicas), target)
-            return
+            return False
         self._tuner.observe(rows, seconds)
+        return self._tuner.is_done
 
     def out_of_memory(
         self, rows: int, row_bytes: int, predicted_rows: Callable[[], int | None] | None = None
@@ -134,6 +152,7 @@ class BatchSizer:
         target = half if predicted is None else max(smaller[0], min(half, predicted))
         failed = rows * row_bytes
         self._failed_bytes = min(failed, self._failed_bytes or failed)
+        self._failed_rows = min(rows, self._failed_rows or rows)
         self._limit_bytes = min(target * row_bytes, self._limit_bytes or target * row_bytes)
         if self._tuner is not None:
             self._tuner.forbid(rows)
