@@ -15,6 +15,9 @@ from transforms.engine.step import Step
 _LOG = logging.getLogger(__name__)
 
 _BUDGET_SECONDS = 0.5
+_RUNS = 3
+# Larger jumps would spend the budget on an estimate from a few rows.
+_GROWTH = 16
 
 
 class WarmUp(NamedTuple):
@@ -30,7 +33,7 @@ class WarmUp(NamedTuple):
 
 
 def warm_up(step: Step, replicas: int, limit: int) -> WarmUp | None:
-    """Runs a few steps on zeros, the last ones with as many rows as half a second allows.
+    """Runs a few steps on zeros, of more and more rows while half a second lasts.
 
     Args:
       step: traced for fields of known shape.
@@ -38,19 +41,24 @@ def warm_up(step: Step, replicas: int, limit: int) -> WarmUp | None:
       limit: largest global batch to run.
 
     Returns:
-      The pure model's rate; None where the model does not take rows of zeros or empty
-      strings, as one that parses records does not.
+      The pure model's rate with the largest batch that was run; None where the model does
+      not take rows of zeros or empty strings, as one that parses records does not.
     """
+    until = time.perf_counter() + _BUDGET_SECONDS
+    rows = replicas
     try:
-        run_made_up_rows(step, replicas, replicas)
-        seconds = run_made_up_rows(step, replicas, replicas)
-        affordable = int(_BUDGET_SECONDS / max(seconds, 1e-6)) * replicas
-        rows = ladder(max(replicas, min(limit, affordable)), replicas)[-1]
-        best = min(run_made_up_rows(step, rows, replicas) for _ in range(3))
+        run_made_up_rows(step, rows, replicas)
+        while True:
+            best = min(run_made_up_rows(step, rows, replicas) for _ in range(_RUNS))
+            left = until - time.perf_counter()
+            affordable = int(left / _RUNS / best * rows)
+            following = ladder(max(replicas, min(limit, affordable)), replicas)[-1]
+            if following <= rows:
+                return WarmUp(rows, rows / best)
+            rows = min(following, rows * _GROWTH)
     except Exception as error:
         _LOG.info("no warm-up: the model does not take made-up rows (%s)", describe(error).error)
         return None
-    return WarmUp(rows, rows / best)
 
 
 def run_made_up_rows(step: Step, rows: int, replicas: int) -> float:
