@@ -152,6 +152,11 @@ def test_says_how_it_was_loaded(made: Callable[[Factory], Any], factory: Factory
     )
 
 
+def test_keras_2_is_left_to_keras_3_where_that_can(made: Callable[[Factory], Any]) -> None:
+    for factory, library in ((models.keras_2_h5, "Keras 3"), (models.keras_2_ops_h5, "tf_keras")):
+        assert load_model(made(factory)[0], strategy_of(1)).how.startswith(library)
+
+
 def test_counts_the_variables_of_an_old_graph(made: Callable[[Factory], Any]) -> None:
     spec, _ = made(models.tf1_saved_model)
     model = load_model(spec, strategy_of(2))

@@ -320,4 +320,4 @@ def test_errors_keep_their_cause(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         load_model(ModelSpec(str(tmp_path / "custom.keras")), strategy_of(1))
     assert isinstance(caught.value.__cause__, TypeError)
-    assert np.all([word in str(caught.value.__cause__) for word in ("locate", "Scaled")])
+    assert "Scaled" in str(caught.value.__cause__)

@@ -68,6 +68,12 @@ def test_precision_shows_in_the_outputs(tmp_path: Path) -> None:
     assert signature.inputs == (TensorField("features", "float32", (8,)),)
 
 
+def test_keras_set_up_for_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, _ = models.mlp_weights(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert read_signature(spec).outputs == (TensorField("scores", "float32", (3,)),)
+
+
 def test_builder_in_a_closure(tmp_path: Path) -> None:
     import keras
 

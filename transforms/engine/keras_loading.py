@@ -55,6 +55,7 @@ def build_keras_model(
         check_precision(precision)
 
     def build() -> KerasModel:
+        _check_backend()
         with scope(), tempfile.TemporaryDirectory(prefix="mirrorbeam-") as folder:
             if spec.builder is not None:
                 return _from_builder(spec, kind, precision, folder)
@@ -62,6 +63,17 @@ def build_keras_model(
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="keras-build") as pool:
         return pool.submit(build).result()
+
+
+def _check_backend() -> None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(
+            "expected Keras to run on TensorFlow. "
+            f"Received: Keras set up for {keras.backend.backend()}. Unset KERAS_BACKEND, or set "
+            "the backend to tensorflow in ~/.keras/keras.json."
+        )
 
 
 def _from_file(

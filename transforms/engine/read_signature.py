@@ -58,6 +58,7 @@ def read_signature(
 def _in_a_process(spec: ModelSpec, precision: str | None) -> Signature:
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "-1",
+        "KERAS_BACKEND": "tensorflow",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         # The builder and the custom objects are importable there as they are here.
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
