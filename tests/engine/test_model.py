@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import pickle
@@ -180,6 +181,12 @@ def test_digest_sees_the_code_around_the_weights(
     assert first != model_digest(ModelSpec(weights, builder="digested_builder:build"))
     named = ModelSpec(weights, custom_objects={"Scaled": "tests.layers:Scaled"})
     assert model_digest(named) != model_digest(ModelSpec(weights))
+
+
+def test_digest_with_code_that_has_no_module_text(folder: Path) -> None:
+    weights = str(folder / "mlp.weights.h5")
+    for builder in (functools.partial(models.build_mlp), "no.such.module:build"):
+        assert model_digest(ModelSpec(weights, builder=builder)) != model_digest(ModelSpec(weights))
 
 
 def test_spec_travels_and_is_a_key(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,10 @@ def _broken_builder() -> Any:
     raise RuntimeError("out of ideas")
 
 
+def _exiting_builder() -> Any:
+    os._exit(3)
+
+
 def _no_model() -> Any:
     return {"model": None}
 
@@ -120,8 +125,16 @@ def _no_model() -> Any:
 )
 def test_builders_that_do_not_build(tmp_path: Path, builder: Any, received: str) -> None:
     spec, _ = models.mlp_weights(tmp_path)
-    for message in both_messages(ModelSpec(spec.path, builder=builder)):
-        assert message.startswith(received)
+    assert load_message(ModelSpec(spec.path, builder=builder)).startswith(received)
+
+
+def test_errors_come_back_from_the_other_process(tmp_path: Path) -> None:
+    spec, _ = models.mlp_weights(tmp_path)
+    broken = ModelSpec(spec.path, builder=_broken_builder)
+    from_child, from_here = both_messages(broken)
+    assert from_child == from_here
+    with pytest.raises(ModelError, match="exit status 3"):
+        read_signature(ModelSpec(spec.path, builder=_exiting_builder))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -260,10 +273,8 @@ def test_model_that_was_never_called(tmp_path: Path) -> None:
     from tests.layers import Towers
 
     Towers().save(tmp_path / "new.keras")
-    for message in both_messages(
-        ModelSpec(str(tmp_path / "new.keras"), custom_objects={"Towers": Towers})
-    ):
-        assert "a Towers that was never called" in message
+    new = ModelSpec(str(tmp_path / "new.keras"), custom_objects={"Towers": Towers})
+    assert "a Towers that was never called" in load_message(new)
     keras.Sequential([keras.layers.Dense(2)]).save(tmp_path / "shapeless.keras")
     for message in both_messages(ModelSpec(str(tmp_path / "shapeless.keras"))):
         assert "that was never called" in message

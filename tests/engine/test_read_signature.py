@@ -34,9 +34,7 @@ def test_inputs_as_the_loaded_model_has_them(tmp_path: Path, factory: Callable[.
     assert read.outputs in (None, loaded.outputs)
 
 
-@pytest.mark.parametrize(
-    "factory", [models.multi_keras, models.mlp_weights, models.subclassed_keras]
-)
+@pytest.mark.parametrize("factory", [models.multi_keras, models.subclassed_keras])
 def test_complete_knows_the_outputs(tmp_path: Path, factory: Callable[..., Any]) -> None:
     spec, _ = factory(tmp_path)
     assert read_signature(spec, complete=True) == load_model(spec, strategy_of(1)).signature

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -197,13 +198,18 @@ def _digest_of_files(path: str, states: tuple[tuple[str, int, int], ...]) -> str
 
 def _code_of(value: Any) -> str:
     """The name of an object and a sum of the module text that defines it, where there is one."""
+    source = None
     if isinstance(value, str):
-        module = value.partition(":")[0]
-        found = importlib.util.find_spec(module)
-        source, name = (found.origin if found else None), value
+        name = value
+        with contextlib.suppress(ImportError):  # Loading says so, with the flag to pass.
+            found = importlib.util.find_spec(value.partition(":")[0])
+            source = found.origin if found else None
     else:
-        name = f"{value.__module__}:{value.__qualname__}"
-        source = inspect.getsourcefile(value)
+        kind = type(value)
+        name = f"{getattr(value, '__module__', kind.__module__)}:"
+        name += getattr(value, "__qualname__", kind.__qualname__)
+        with contextlib.suppress(TypeError):  # What is no function or class has no source.
+            source = inspect.getsourcefile(value)
     if source is None or not os.path.isfile(source):
         return name
     with open(source, "rb") as file:

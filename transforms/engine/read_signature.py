@@ -7,8 +7,6 @@ import os
 import subprocess
 import sys
 
-import cloudpickle  # type: ignore[import-untyped]
-
 from transforms.engine.keras_errors import code_error
 from transforms.engine.keras_file import code_layers, read_keras_file
 from transforms.engine.keras_inputs import config_inputs
@@ -56,6 +54,8 @@ def read_signature(
 
 
 def _in_a_process(spec: ModelSpec, precision: str | None) -> Signature:
+    import cloudpickle  # type: ignore[import-untyped]
+
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "-1",
         "KERAS_BACKEND": "tensorflow",
