@@ -141,7 +141,7 @@ def unsigned_saved_model(folder: Path) -> tuple[ModelSpec, Reference]:
     """
     import tensorflow as tf
 
-    class Callable_(tf.Module):  # noqa: N801
+    class Called(tf.Module):
         def __init__(self) -> None:
             super().__init__()
             self.kernel = tf.Variable(np.arange(6, dtype=np.float32).reshape(3, 2))
@@ -151,7 +151,7 @@ def unsigned_saved_model(folder: Path) -> tuple[ModelSpec, Reference]:
             product = tf.matmul(both["a"], self.kernel) + (1.0 if training else 0.0)
             return {"y": product, "z": (both["b"], tf.reduce_sum(both["a"], axis=1))}
 
-    module = Callable_()
+    module = Called()
     three = tf.TensorSpec([None, 3], tf.float32)
     for training in (True, False):
         module.__call__.get_concrete_function({"a": three, "b": three}, training=training)

@@ -165,16 +165,16 @@ def test_lambda_of_a_named_function_is_no_code(tmp_path: Path) -> None:
     import keras
 
     x = keras.Input((2,), name="x")
-    model = keras.Model(x, keras.layers.Lambda(np_free_double, name="y")(x))
+    model = keras.Model(x, keras.layers.Lambda(doubled, name="y")(x))
     model.save(tmp_path / "named.keras")
-    objects = {"np_free_double": np_free_double}
+    objects = {"doubled": doubled}
     loaded = load_model(
         ModelSpec(str(tmp_path / "named.keras"), custom_objects=objects), strategy_of(1)
     )
     assert [field.name for field in loaded.signature.outputs or ()] == ["y"]
 
 
-def np_free_double(value: Any) -> Any:
+def doubled(value: Any) -> Any:
     return value * 2
 
 
