@@ -13,8 +13,8 @@ from transforms.engine.step import Preprocess
 from transforms.engine.tuning_store import (
     TuningStore,
     load_rows,
+    predictor_tuning_key,
     save_rows,
-    tuning_key,
     user_store,
 )
 
@@ -101,17 +101,7 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
     fields = config.fields
     if fields is None and config.preprocess is None:
         fields = model.signature.inputs
-    key = tuning_key(
-        {
-            "model": digest,
-            "signature": config.model.signature,
-            "preprocess": config.preprocess_digest,
-            "precision": config.precision,
-            "xla": config.xla,
-            "fields": fields,
-        },
-        replicas,
-    )
+    key = predictor_tuning_key(config, digest, model.signature.inputs, replicas)
     stores = (*config.tuning_stores, user_store())
     is_auto = config.rows == "auto"
     return Predictor(
@@ -123,5 +113,7 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
         max_wait_seconds=config.max_wait_seconds,
         xla=config.xla,
         tuned_rows=load_rows(stores, key) if is_auto else None,
-        on_tuned=lambda sizer: save_rows(stores, key, sizer.found_rows, sizer.tuner),
+        on_tuned=lambda sizer: save_rows(
+            stores, key, sizer.found_rows, sizer.tuner.measured if sizer.tuner else ()
+        ),
     )

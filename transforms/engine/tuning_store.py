@@ -7,12 +7,16 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from transforms.engine.gpu_memory import total_memory_bytes
 from transforms.engine.replicas import Replicas
-from transforms.engine.tuning import RateTuner
+from transforms.engine.signature import TensorField
+
+if TYPE_CHECKING:
+    from transforms.engine.opening import PredictorConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,6 +66,48 @@ def user_store() -> LocalTuningStore:
     return LocalTuningStore(Path(cache) / "mirrorbeam" / "tuning")
 
 
+class MeasuredRate(Protocol):
+    """A batch size and how fast it was."""
+
+    @property
+    def rows(self) -> int:
+        """The global batch."""
+
+    @property
+    def rows_per_second(self) -> float:
+        """Its rate."""
+
+
+def predictor_tuning_key(
+    config: PredictorConfig,
+    model_digest: str,
+    model_inputs: Sequence[TensorField],
+    replicas: Replicas,
+) -> str:
+    """The name under which the batch size of a predictor is kept, whoever found it.
+
+    Args:
+      config: what the predictor is opened with. Limits and `rows` are no part of the name.
+      model_digest: of the model's content.
+      model_inputs: what the model takes, as loaded.
+      replicas: where it runs.
+    """
+    fields = config.fields
+    if fields is None and config.preprocess is None:
+        fields = tuple(model_inputs)
+    return tuning_key(
+        {
+            "model": model_digest,
+            "signature": config.model.signature,
+            "preprocess": config.preprocess_digest,
+            "precision": config.precision,
+            "xla": config.xla,
+            "fields": fields,
+        },
+        replicas,
+    )
+
+
 def tuning_key(parts: Mapping[str, Any], replicas: Replicas) -> str:
     """A name for everything that a batch size depends on.
 
@@ -94,7 +140,15 @@ def describe_device(replicas: Replicas) -> str:
     physical = tf.config.list_physical_devices("GPU")[0]
     name = tf.config.experimental.get_device_details(physical).get("device_name", "GPU")
     cut = tf.config.get_logical_device_configuration(physical) or [None]
-    return f"{name}, cut into {len(cut)}"
+    return f"{name}, {_gpu_memory()}, cut into {len(cut)}"
+
+
+def _gpu_memory() -> str:
+    try:
+        return f"{total_memory_bytes(0) >> 30} GiB"
+    except OSError:
+        # Some containers have no management library; the device's make has to do.
+        return "memory unknown"
 
 
 def load_rows(stores: Sequence[TuningStore], key: str) -> int | None:
@@ -107,12 +161,13 @@ def load_rows(stores: Sequence[TuningStore], key: str) -> int | None:
     return None
 
 
-def save_rows(stores: Sequence[TuningStore], key: str, rows: int, tuner: RateTuner | None) -> None:
+def save_rows(
+    stores: Sequence[TuningStore], key: str, rows: int, measured: Iterable[MeasuredRate] = ()
+) -> None:
     """Tells every store of a size, with the rates that were seen."""
-    sizes = tuner.measured if tuner is not None else []
     found = {
         "rows": rows,
-        "rates": {str(size.rows): round(size.rows_per_second, 3) for size in sizes},
+        "rates": {str(size.rows): round(size.rows_per_second, 3) for size in measured},
     }
     for store in stores:
         store.save(key, found)
