@@ -6,7 +6,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pipelines import storage
@@ -17,6 +17,9 @@ from pipelines.sinks import sink_class
 
 WORK_FOLDER = "_mirrorbeam"
 SUCCESS = "_SUCCESS"
+
+_TEMPORARY_FILE = re.compile(r"(?:(\d{5,})-(?:failed-)?)?[0-9a-f]{32}\.[a-z]+")
+_TUNING_FILE = re.compile(r"[0-9a-f]{32}\.json")
 
 
 class OutputError(ValueError):
@@ -45,6 +48,10 @@ class OutputFolder:
     def temporary(self, stem: str, suffix: str) -> str:
         """Path of a file on its way; `stem` begins with the split's name, if it is a split's."""
         return storage.join(self.path, WORK_FOLDER, "tmp", f"{stem}.{suffix}")
+
+    def tuning(self, key: str) -> str:
+        """Path of a batch size that a worker found; `key` is what it depends on."""
+        return storage.join(self.path, WORK_FOLDER, "tuning", f"{key}.json")
 
     @property
     def plan(self) -> str:
@@ -162,19 +169,18 @@ class OutputFolder:
         storage.delete(self.failed_part(name) for name in names)
         storage.delete(self.part(name, suffix) for name in names)
         self.sweep(names)
+        _delete_in(storage.join(self.path, WORK_FOLDER, "tuning"), _TUNING_FILE.fullmatch)
         storage.delete([self.plan])
 
     def sweep(self, splits: Iterable[str]) -> None:
         """Deletes files that killed attempts at these splits left on their way."""
         names = set(splits)
-        folder = storage.join(self.path, WORK_FOLDER, "tmp")
-        leftover = re.compile(r"(?:(\d{5,})-(?:failed-)?)?[0-9a-f]{32}\.[a-z]+")
-        for path in list(storage.list_files(folder)):
-            match = leftover.fullmatch(path.rpartition("/")[2])
-            if match is not None and (match[1] is None or match[1] in names):
-                storage.delete([path])
-        if storage.is_local(folder) and os.path.isdir(folder) and not os.listdir(folder):
-            os.rmdir(folder)
+
+        def is_leftover(name: str) -> bool:
+            match = _TEMPORARY_FILE.fullmatch(name)
+            return match is not None and (match[1] is None or match[1] in names)
+
+        _delete_in(storage.join(self.path, WORK_FOLDER, "tmp"), is_leftover)
 
     def _try_writing(self) -> None:
         probe = self.temporary(uuid.uuid4().hex, "probe")
@@ -191,6 +197,15 @@ class OutputFolder:
         return OutputError(
             f"expected an output folder that can be written. Received: {self.path}; "
             f"{type(error).__name__}: {error}. Choose another --output, or see to its rights.")
+
+
+def _delete_in(folder: str, is_own: Callable[[str], object]) -> None:
+    """Deletes the files of a folder whose names are our own, and a local folder that is empty."""
+    for path in list(storage.list_files(folder)):
+        if is_own(path.rpartition("/")[2]):
+            storage.delete([path])
+    if storage.is_local(folder) and os.path.isdir(folder) and not os.listdir(folder):
+        os.rmdir(folder)
 
 
 def _missing_folders(folder: str) -> list[str]:

@@ -149,7 +149,8 @@ class MirroredInference(beam.PTransform):
 class PredictBlocks(beam.PTransform):
     """Scores blocks: one stream of predictions, failures and counts, in order.
 
-    For pipelines that account for every row of a split; takes ``MirroredInference``'s arguments.
+    For pipelines that account for every row of a split; takes ``MirroredInference``'s arguments,
+    and `tuning_stores`, where the batch sizes that workers find are kept.
     """
 
     def __init__(self, model: ModelSpec | str, **options: Any) -> None:

@@ -18,6 +18,7 @@ from transforms.engine.model import ModelSpec, model_kind
 from transforms.engine.opening import PredictorConfig
 from transforms.engine.read_signature import read_signature
 from transforms.engine.signature import Signature, TensorField
+from transforms.engine.tuning_store import TuningStore
 from transforms.matching import Feed, feed_columns, keep_bytes_narrow, match_columns
 from transforms.model_files import fetch_model
 from transforms.rows import match_row
@@ -62,8 +63,13 @@ class InferenceSetup:
         keep: Keep = None,
         precision: str | None = None,
         xla: bool = False,
+        tuning_stores: Sequence[TuningStore] = (),
     ) -> InferenceSetup:
         """Checks the arguments of ``MirroredInference`` against each other and the model.
+
+        Args beyond those:
+          tuning_stores: where found batch sizes are kept, before the user's own cache; they
+            travel to the workers.
 
         Raises:
           ModelError: the model cannot be read.
@@ -87,6 +93,7 @@ class InferenceSetup:
             xla=xla,
             rows=batching.rows,
             max_wait_seconds=batching.max_wait_seconds,
+            tuning_stores=tuple(tuning_stores),
         )
         return cls(config, parameters, fields, dict(input_map or {}), keep, batching.in_flight)
 
