@@ -9,12 +9,14 @@ import importlib.util
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from pipelines.errors import CommandError
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
+
+WorkerPlace = Literal["process", "machine", "elsewhere"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ PORTABLE_RUNNERS = frozenset(
     }
 )
 
-# Workers are threads or children of this very process's machine.
+# Workers are threads of this process, or processes beside it.
 LOCAL_RUNNERS = frozenset(
     {
         "fnapirunner",
@@ -59,9 +61,15 @@ def is_portable(runner: str) -> bool:
     return _canonical(runner) in PORTABLE_RUNNERS
 
 
-def is_local(runner: str) -> bool:
-    """Whether `runner` runs the pipeline on this machine, in or beside this process."""
-    return _canonical(runner) in LOCAL_RUNNERS
+def worker_place(options: PipelineOptions) -> WorkerPlace:
+    """Where the workers of a pipeline with these options will run."""
+    from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+    runner = options.view_as(StandardOptions).runner or DEFAULT_RUNNER
+    if _canonical(runner) not in LOCAL_RUNNERS:
+        return "elsewhere"
+    mode = options.view_as(DirectOptions).direct_running_mode
+    return "machine" if mode == "multi_processing" else "process"
 
 
 def refuse_undeclared(arguments: Sequence[str], own_flags: Iterable[str]) -> None:

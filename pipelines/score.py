@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
-from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import storage
-from pipelines.beam_options import is_local, pipeline_options, runner_of
+from pipelines.beam_options import pipeline_options, worker_place
 from pipelines.commit_stage import CommitDoFn, FinishJob
 from pipelines.errors import CommandError
 from pipelines.native_logs import import_tensorflow
@@ -51,17 +51,17 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
     beam_options = pipeline_options(beam_arguments)
     pipeline = _pipeline(beam_options)
     import_tensorflow()
-    job = check_job(options, is_local=is_local(runner_of(beam_arguments)), started_at=started_at)
-    sys.stdout.write(describe_plan(job))
-    if options.dry_run:
-        return EXIT_DONE
-    build(pipeline, job)
-    _claim_folder(job)
+    job = check_job(options, workers=worker_place(beam_options), started_at=started_at)
     try:
+        sys.stdout.write(describe_plan(job))
+        if options.dry_run:
+            return EXIT_DONE
+        build(pipeline, job)
+        _claim_folder(job)
         return _run(pipeline, beam_options, job)
-    except Exception:
-        _LOG.exception("the job failed")
-        return EXIT_FAILED
+    finally:
+        if job.lease is not None:
+            job.lease.release()
 
 
 def build(pipeline: beam.Pipeline, job: Job) -> Any:
@@ -102,7 +102,17 @@ def _claim_folder(job: Job) -> None:
 
 
 def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> int:
-    result = pipeline.run()
+    try:
+        result = pipeline.run()
+        return _outcome(result, options, job)
+    except Exception as error:
+        # Beam has logged where it was raised.
+        _LOG.error("the job failed: %s: %s", type(error).__name__, error)
+        _LOG.debug("raised by the runner", exc_info=True)
+        return EXIT_FAILED
+
+
+def _outcome(result: PipelineResult, options: PipelineOptions, job: Job) -> int:
     if _is_detached(options) and not PipelineState.is_terminal(result.state):
         sys.stdout.write(
             f"submitted: it finishes by itself, and {job.folder.success} appears when it has\n"

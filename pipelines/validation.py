@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipelines.beam_options import WorkerPlace
 from pipelines.device_check import check_devices
 from pipelines.errors import CommandError
 from pipelines.feeding import Feeding, choose_feeding, scored_schema
@@ -32,10 +33,14 @@ from transforms.engine.model import (
     model_digest,
     model_kind,
 )
+from transforms.engine.opening import open_predictor, predictor_of
 from transforms.engine.read_signature import read_signature
-from transforms.engine.replicas import DeviceError
+from transforms.engine.registry import Lease
+from transforms.engine.replicas import DeviceError, open_replicas
 from transforms.engine.signature import Signature
+from transforms.engine.step import SetupError
 from transforms.inference import PredictBlocks
+from transforms.inference_setup import InferenceSetup
 from transforms.model_files import fetch_model
 from transforms.outputs import OutputError as OutputColumnError
 
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _REFUSALS = (
-    ModelError, FeatureError, SinkError, OutputError, OutputColumnError, DeviceError,
+    ModelError, FeatureError, SinkError, OutputError, OutputColumnError, DeviceError, SetupError,
 )  # fmt: skip
 
 
@@ -72,6 +77,7 @@ class Job:
       feeding: the source, prepared for the workers, and what becomes of its columns.
       output_schema: columns of the parts; None where only building the model can tell.
       predict: from blocks to scored blocks.
+      lease: the right to the loaded model, where it is loaded already; to be released.
       earlier: plan of a job whose output `--overwrite` gives up.
     """
 
@@ -83,40 +89,55 @@ class Job:
     sink: Sink
     output_schema: pa.Schema | None
     predict: PredictBlocks
+    lease: Lease | None
     folder: OutputFolder
     earlier: JobPlan | None
 
 
-def check_job(options: ScoreOptions, *, is_local: bool, started_at: float) -> Job:
+def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float) -> Job:
     """Checks a command against the model, the input, the output and the devices.
+
+    Where the workers are threads of this process the model is loaded and traced now, once and
+    for them too, so that what is wrong with it is found before any of them starts.
 
     Args:
       options: the command.
-      is_local: whether the workers run on this machine, so that its devices are theirs.
+      workers: where they will run; those elsewhere check their devices themselves.
       started_at: seconds since 1970.
 
     Raises:
       CommandError: the command cannot be carried out; the message says why.
     """
-    with refusals():
-        function = load_function(options.preprocess) if options.preprocess else None
+    with refusals(), contextlib.ExitStack() as undo:
         sink = sink_class(options.output_format).from_args(options.format_flags)
         folder = OutputFolder(options.output)
         earlier = folder.check(input_patterns(options.input), sink.suffix, options.overwrite)
+        if workers != "elsewhere":
+            check_devices(options.devices, options.logical_devices)
+        if workers == "process" and (options.preprocess or options.model.custom_objects):
+            # The user's code may start TensorFlow, after which devices cannot be cut.
+            open_replicas(options.devices, options.logical_devices)
+        function = load_function(options.preprocess) if options.preprocess else None
         model = read_model(
-            options.model, precision=options.precision, complete=_needs_outputs(options, sink)
+            options.model,
+            precision=options.precision,
+            complete=_needs_outputs(options, sink, workers),
         )
         name, files = match_files(options.input, options.input_format)
         source, planned = _plan_source(name, files, options)
-        feeding = choose_feeding(
-            source, planned.schema, model.signature,
-            input_map=dict(options.input_map), keep=options.keep,
-            function=function, image_size=options.image_size,
-        )  # fmt: skip
-        output_schema = _check_output_schema(feeding, model, sink, options.provenance)
-        if is_local:
-            check_devices(options.devices, options.logical_devices)
-        predict = _predict(options, model, feeding)
+        feeding = _feeding(options, source, planned, model.signature, function)
+        lease = None
+        if workers == "process":
+            lease = _open(model, _inference_arguments(options, feeding))
+            undo.callback(lease.release)
+            outputs = predictor_of(lease).outputs or model.signature.outputs
+            model = dataclasses.replace(
+                model, signature=dataclasses.replace(model.signature, outputs=outputs)
+            )
+            feeding = _feeding(options, source, planned, model.signature, function)
+        output_schema = _check_outputs(model.signature, feeding, sink, options.provenance)
+        predict = PredictBlocks(model.spec, **_inference_arguments(options, feeding))
+        undo.pop_all()
     plan = JobPlan(
         splits=planned.splits,
         row_unit=source.row_unit,
@@ -129,7 +150,8 @@ def check_job(options: ScoreOptions, *, is_local: bool, started_at: float) -> Jo
         rows=planned.rows,
     )
     return Job(
-        options, plan, model, tuple(files), feeding, sink, output_schema, predict, folder, earlier
+        options, plan, model, tuple(files), feeding, sink, output_schema, predict, lease,
+        folder, earlier,
     )  # fmt: skip
 
 
@@ -162,15 +184,16 @@ def refusals() -> Iterator[None]:
         raise CommandError(" ".join(str(error).split())) from error
 
 
-def _needs_outputs(options: ScoreOptions, sink: Sink) -> bool:
+def _needs_outputs(options: ScoreOptions, sink: Sink, workers: WorkerPlace) -> bool:
     """Whether it matters now what a model gives, where only building it can tell.
 
     A format that holds the most demanding types holds whatever a model gives. Columns that
-    are not read may have the name of an output.
+    are not read may have the name of an output. In this process the model is built anyway.
     """
     demanding = (pa.list_(pa.list_(pa.float32())), pa.uint64())
     holds_all = all(sink.refusal(kind) is None for kind in demanding)
-    return options.dry_run or not holds_all or options.keep not in (None, "all")
+    matters = options.dry_run or not holds_all or options.keep not in (None, "all")
+    return matters and workers != "process"
 
 
 def _plan_source(
@@ -188,30 +211,57 @@ def _plan_source(
         ) from error
 
 
-def _check_output_schema(
-    feeding: Feeding, model: Model, sink: Sink, provenance: bool
+def _feeding(
+    options: ScoreOptions,
+    source: Source,
+    planned: SourcePlan,
+    signature: Signature,
+    function: UserFunction | None,
+) -> Feeding:
+    return choose_feeding(
+        source,
+        planned.schema,
+        signature,
+        input_map=dict(options.input_map),
+        keep=options.keep,
+        function=function,
+        image_size=options.image_size,
+    )
+
+
+def _check_outputs(
+    signature: Signature, feeding: Feeding, sink: Sink, provenance: bool
 ) -> pa.Schema | None:
-    if model.signature.outputs is None:
+    if signature.outputs is None:
         return None
-    scored = scored_schema(feeding.source.block_schema(), feeding.kept, model.signature.outputs)
+    scored = scored_schema(feeding.source.block_schema(), feeding.kept, signature.outputs)
     written = arranged_schema(scored, provenance)
     sink.check_schema(written)
     return written
 
 
-def _predict(options: ScoreOptions, model: Model, feeding: Feeding) -> PredictBlocks:
-    return PredictBlocks(
-        model.spec,
-        batching=Batching(rows=options.batch_size),
-        devices=options.devices,
-        logical_devices=options.logical_devices,
-        preprocess=feeding.preprocess,
-        input_spec=_tensor_specs(feeding),
-        input_map=_input_map(feeding),
-        keep=list(feeding.kept),
-        precision=options.precision,
-        xla=options.xla,
-    )
+def _inference_arguments(options: ScoreOptions, feeding: Feeding) -> dict[str, Any]:
+    """What `PredictBlocks` takes beside the model."""
+    return {
+        "batching": Batching(rows=options.batch_size),
+        "devices": options.devices,
+        "logical_devices": options.logical_devices,
+        "preprocess": feeding.preprocess,
+        "input_spec": _tensor_specs(feeding),
+        "input_map": _input_map(feeding),
+        "keep": list(feeding.kept),
+        "precision": options.precision,
+        "xla": options.xla,
+    }
+
+
+def _open(model: Model, arguments: dict[str, Any]) -> Lease:
+    """Loads, traces and warms up what the threads of this process will use."""
+    try:
+        setup = InferenceSetup.checked(model.spec, **arguments)
+    except ValueError as error:
+        raise CommandError(" ".join(str(error).split())) from error
+    return open_predictor(dataclasses.replace(setup.config, model=model.local))
 
 
 def _input_map(feeding: Feeding) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from pipelines.cli import main
 from tests.filesystem import ShelfFileSystem
 from tests.models import (
+    custom_layer_keras,
     examples_saved_model,
     mlp_h5,
     mlp_keras,
@@ -73,6 +75,30 @@ def image_model(folder: Path) -> Made:
     return ModelSpec(str(folder / "image.keras")), Reference(
         lambda rows: {"sums": model(rows["pixels"], training=False)}, lambda count, rng: {}
     )
+
+
+def any_size_model(folder: Path) -> Made:
+    """`pixels` float32[?,?,?,3] to `means` float32[?,3]."""
+    import keras
+
+    pixels = keras.Input((None, None, 3), name="pixels")
+    means = keras.layers.GlobalAveragePooling2D(name="means")(pixels)
+    model = keras.Model(pixels, means)
+    model.save(folder / "any_size.keras")
+    return ModelSpec(str(folder / "any_size.keras")), Reference(
+        lambda rows: {"means": model(rows["pixels"], training=False)}, lambda count, rng: {}
+    )
+
+
+def lambda_model(folder: Path) -> Made:
+    """Code in the file: `x` float32[?,3] to `y` float32[?,3]."""
+    import keras
+
+    x = keras.Input((3,), name="x")
+    keras.Model(x, keras.layers.Lambda(lambda value: value + 1, name="y")(x)).save(
+        folder / "lambda.keras"
+    )
+    return ModelSpec(str(folder / "lambda.keras")), Reference(lambda rows: {}, lambda *_: {})
 
 
 # Every input format, and every output format.
@@ -261,6 +287,51 @@ def test_weights_and_their_builder(made, tmp_path: Path):
     assert score(spec, path, tmp_path / "out", "--builder", "tests.models:build_mlp") == 0
     found = read_rows(tmp_path / "out")
     np.testing.assert_allclose(column(found, "scores"), reference(rows)["scores"], atol=1e-6)
+
+
+def test_an_image_size_for_a_model_of_any_size(made, tmp_path: Path):
+    import tensorflow as tf
+
+    spec, reference = made(any_size_model)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    path = write_png(tmp_path / "in.png", pixels)
+    assert score(spec, path, tmp_path / "as_it_is") == 0
+    assert score(spec, path, tmp_path / "resized", "--image_size", "6,4") == 0
+    for name, image in (("as_it_is", pixels), ("resized", tf.image.resize(pixels, (6, 4)))):
+        expected = reference({"pixels": np.asarray(image, np.float32)[np.newaxis]})["means"]
+        found = column(read_rows(tmp_path / name), "means")
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_flags_of_the_engine_reach_it(made, tmp_path: Path):
+    spec, reference = made(mlp_keras)
+    rows = reference.rows(20)
+    path = write_parquet(tmp_path / "in.parquet", rows)
+    half = ("--precision", "mixed_bfloat16")
+    assert score(spec, path, tmp_path / "half", *half) == 0
+    found = column(read_rows(tmp_path / "half"), "scores")
+    np.testing.assert_allclose(found, reference(rows)["scores"], atol=0.02)
+    assert np.abs(found - reference(rows)["scores"]).max() > 1e-5
+    assert score(spec, path, tmp_path / "xla", "--xla", "--devices", "CPU:0") == 0
+    found = column(read_rows(tmp_path / "xla"), "scores")
+    np.testing.assert_allclose(found, reference(rows)["scores"], atol=1e-5)
+
+
+def test_custom_objects_and_code_in_the_model(made, tmp_path: Path, capsys):
+    spec, reference = made(custom_layer_keras)
+    rows = reference.rows(10)
+    path = write_parquet(tmp_path / "in.parquet", rows)
+    objects = ("--custom_objects", "Scaled=tests.layers:Scaled")
+    assert score(spec, path, tmp_path / "out", *objects) == 0
+    found = column(read_rows(tmp_path / "out"), "y")
+    np.testing.assert_allclose(found, reference(rows)["y"], rtol=1e-5)
+
+    spec, reference = made(lambda_model)
+    assert score(spec, path, tmp_path / "refused") == 2
+    assert "--trust_model" in capsys.readouterr().err
+    assert score(spec, path, tmp_path / "trusted", "--trust_model") == 0
+    found = column(read_rows(tmp_path / "trusted"), "y")
+    np.testing.assert_allclose(found, rows["x"] + 1, rtol=1e-6)
 
 
 # Columns of the output.
@@ -471,6 +542,27 @@ def test_the_report_says_what_was_done(made, tmp_path: Path, capsys: pytest.Capt
     told = capsys.readouterr().out
     assert "100 read, 100 predicted, 0 failed" in told
     assert str(tmp_path / "out") in told
+
+
+def test_a_job_that_cannot_write_its_parts_fails_and_leaves_none(made, tmp_path: Path):
+    spec, reference = made(mlp_keras)
+    rows = reference.rows(5000)
+    path = write_parquet(tmp_path / "in.parquet", {"id": np.arange(5000), **rows})
+    command = [sys.executable, "-m", "pipelines", "score", "--model", spec.path]
+    command += ["--input", str(path), "--output", str(tmp_path / "out"), "--devices", "CPU:0"]
+
+    def no_large_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=no_large_files
+    )
+    assert done.returncode == 1
+    [told] = [line for line in done.stderr.splitlines() if "the job failed" in line]
+    assert "File too large" in told
+    assert "Commit" in told
+    files = [file.name for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert files == ["plan.json"]
 
 
 def test_the_command_in_a_process_of_its_own(made, tmp_path: Path):

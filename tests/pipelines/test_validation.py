@@ -25,6 +25,10 @@ def stack(a, b):
 
 def image(image):
     return image
+
+
+def deeper(features):
+    return features[:, None]
 """
 
 
@@ -110,6 +114,9 @@ CASES: list[tuple[dict[str, str], list[str]]] = [
     ({"model": "free_size.keras", "input": "pictures", "image_size": "9,9"}, [
         "an --image_size that the model takes. Received: 9,9 for pixels: float32[?,?,8,3]",
     ]),
+    ({"preprocess": "{place}/prepare.py:deeper"}, [
+        "expected the model to take features", "(None, 1, None)",
+    ]),
     # The output.
     ({"output": "file"}, ["which is a file"]),
     ({"output": "foreign"}, ["notes.txt", "--overwrite does not touch what is not its own"]),
@@ -186,19 +193,26 @@ def test_the_default_runner_is_pinned():
     assert named.view_as(StandardOptions).runner == "DirectRunner"
 
 
-@pytest.mark.parametrize(("runner", "local", "portable"), [
-    ("FnApiRunner", True, False),
-    ("DirectRunner", True, False),
-    ("direct", True, False),
-    ("FlinkRunner", False, True),
-    ("apache_beam.runners.portability.flink_runner.FlinkRunner", False, True),
-    ("prism", False, True),
-    ("DataflowRunner", False, False),
-])  # fmt: skip
-def test_runners_are_known_by_all_their_names(runner: str, local: bool, portable: bool):
-    from pipelines.beam_options import is_local, is_portable
+@pytest.mark.parametrize(
+    ("flags", "place_of_workers", "portable"),
+    [
+        ([], "process", False),
+        (["--runner=DirectRunner"], "process", False),
+        (["--runner=direct"], "process", False),
+        (["--direct_running_mode=multi_processing"], "machine", False),
+        (["--runner=FlinkRunner"], "elsewhere", True),
+        (["--runner=apache_beam.runners.portability.flink_runner.FlinkRunner"], "elsewhere", True),
+        (["--runner=prism"], "elsewhere", True),
+        (["--runner=DataflowRunner"], "elsewhere", False),
+    ],
+)
+def test_runners_are_known_by_all_their_names(
+    flags: list[str], place_of_workers: str, portable: bool
+):
+    from pipelines.beam_options import is_portable, pipeline_options, runner_of, worker_place
 
-    assert (is_local(runner), is_portable(runner)) == (local, portable)
+    assert worker_place(pipeline_options(flags)) == place_of_workers
+    assert is_portable(runner_of(flags)) == portable
 
 
 @pytest.mark.parametrize(("devices", "logical", "expected"), [
