@@ -103,7 +103,8 @@ def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
     )
     options.add_score_arguments(score)
     if with_formats:
-        options.add_format_arguments(score)
+        options.add_source_arguments(score)
+        options.add_sink_arguments(score)
     inspect = commands.add_parser(
         "inspect",
         allow_abbrev=False,

@@ -1,11 +1,11 @@
-"""The flags of `mirrorbeam score`: their declaration, and their values as one typed object."""
+"""The flags of commands that run a model: their declaration, and their values, typed."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from transforms.engine.model import ModelSpec
@@ -18,6 +18,8 @@ MODEL_HELP = "a .keras, .h5 or .weights.h5 file or a SavedModel folder, on any B
 
 # None is the default: every column that the model does not consume.
 Keep = tuple[str, ...] | Literal["all"] | None
+
+_Options = TypeVar("_Options", bound="InferenceOptions")
 
 _BYTE_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -49,9 +51,9 @@ class ModelFlags:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class ScoreOptions:
-    """One `mirrorbeam score` command, its values checked one by one but not against the data.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InferenceOptions:
+    """What every command takes that runs a model on an input.
 
     Attributes:
       format_flags: values of the flags that sources and sinks declare themselves.
@@ -59,28 +61,20 @@ class ScoreOptions:
 
     input: tuple[str, ...]
     model: ModelFlags
-    output: str
     input_format: str = "auto"
-    output_format: str = "parquet"
     input_map: tuple[tuple[str, str], ...] = ()
-    keep: Keep = None
-    batch_size: int | Literal["auto"] = "auto"
-    devices: tuple[str, ...] | Literal["all"] = "all"
-    logical_devices: int | None = None
     preprocess: str | None = None
     image_size: tuple[int, int] | None = None
     split_bytes: int = DEFAULT_SPLIT_BYTES
     precision: str | None = None
+    devices: tuple[str, ...] | Literal["all"] = "all"
+    logical_devices: int | None = None
     xla: bool = False
-    provenance: bool = True
-    max_failed_fraction: float = 0.01
-    overwrite: bool = False
-    dry_run: bool = False
     format_flags: argparse.Namespace = dataclasses.field(default_factory=argparse.Namespace)
 
     @classmethod
-    def from_namespace(cls, flags: argparse.Namespace) -> ScoreOptions:
-        """What the parser of `add_score_arguments` understood."""
+    def from_namespace(cls: type[_Options], flags: argparse.Namespace) -> _Options:
+        """What a parser with the command's arguments understood."""
         values = dict(vars(flags))
         values.pop("command", None)
         model = ModelFlags(**{field: values.pop(flag) for flag, field in _MODEL_FLAGS.items()})
@@ -99,6 +93,20 @@ class ScoreOptions:
         for flag, field in _MODEL_FLAGS.items():
             values[flag] = getattr(self.model, field)
         return values | vars(self.format_flags)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreOptions(InferenceOptions):
+    """One `mirrorbeam score` command, its values checked one by one but not against the data."""
+
+    output: str
+    output_format: str = "parquet"
+    keep: Keep = None
+    batch_size: int | Literal["auto"] = "auto"
+    provenance: bool = True
+    max_failed_fraction: float = 0.01
+    overwrite: bool = False
+    dry_run: bool = False
 
 
 _MODEL_FLAGS = {
@@ -139,8 +147,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGr
     return group
 
 
-def add_score_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the flags of `mirrorbeam score`, but for those of sources and sinks."""
+def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags of `InferenceOptions`, but for those of sources."""
     group = parser.add_argument_group("input")
     group.add_argument(
         "--input",
@@ -189,6 +197,26 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=PRECISIONS, help="dtype policy of a Keras file's layers"
     )
 
+    group = parser.add_argument_group("devices")
+    group.add_argument(
+        "--devices",
+        metavar="NAMES",
+        type=_devices,
+        default="all",
+        help="all (default), or names such as GPU:0,GPU:1",
+    )
+    group.add_argument(
+        "--logical_devices",
+        metavar="N",
+        type=_positive,
+        help="make N logical devices of each physical one",
+    )
+    group.add_argument("--xla", action="store_true", help="compile the step with XLA")
+
+
+def add_score_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags of `mirrorbeam score`, but for those of sources and sinks."""
+    add_inference_arguments(parser)
     group = parser.add_argument_group("output")
     group.add_argument("--output", required=True, metavar="FOLDER", help="folder, not in use yet")
     group.add_argument(
@@ -231,32 +259,24 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
         help="rows of a step over all devices, or auto (default)",
     )
     group.add_argument(
-        "--devices",
-        metavar="NAMES",
-        type=_devices,
-        default="all",
-        help="all (default), or names such as GPU:0,GPU:1",
-    )
-    group.add_argument(
-        "--logical_devices",
-        metavar="N",
-        type=_positive,
-        help="make N logical devices of each physical one",
-    )
-    group.add_argument("--xla", action="store_true", help="compile the step with XLA")
-    group.add_argument(
         "--dry_run", action="store_true", help="validate everything, print the plan, run nothing"
     )
 
 
-def add_format_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the flags that input and output formats have of their own."""
-    from pipelines.sinks import SINK_NAMES, sink_class
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags that input formats have of their own."""
     from pipelines.sources import SOURCE_NAMES, source_class
 
-    group = parser.add_argument_group("formats")
+    group = parser.add_argument_group("input formats")
     for source in SOURCE_NAMES:
         source_class(source).add_arguments(group)
+
+
+def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags that output formats have of their own."""
+    from pipelines.sinks import SINK_NAMES, sink_class
+
+    group = parser.add_argument_group("output formats")
     for sink in SINK_NAMES:
         sink_class(sink).add_arguments(group)
 

@@ -14,14 +14,16 @@ from pipelines.device_check import check_devices
 from pipelines.errors import CommandError
 from pipelines.feeding import Feeding, choose_feeding, scored_schema
 from pipelines.fingerprint import Fingerprint, fingerprint, input_mark
+from pipelines.image_padding import sizes_differ
 from pipelines.inputs import input_patterns, match_files
-from pipelines.options import ModelFlags, ScoreOptions
+from pipelines.options import InferenceOptions, ModelFlags, ScoreOptions
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan, columns_as_text
 from pipelines.sinks import sink_class
 from pipelines.sinks.base import Sink, SinkError, arranged_schema
 from pipelines.sources.base import Source, SourcePlan
 from pipelines.splits import InputFile
+from pipelines.tuning_folder import OutputTuningStore
 from pipelines.user_code import UserFunction, load_function, look_in_working_folder
 from transforms.batching import Batching
 from transforms.conversion import FeatureError
@@ -124,19 +126,20 @@ def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float)
             complete=_needs_outputs(options, sink, workers),
         )
         name, files = match_files(options.input, options.input_format)
-        source, planned = _plan_source(name, files, options)
-        feeding = _feeding(options, source, planned, model.signature, function)
+        source, planned = plan_source(name, files, options)
+        differ = source.name == "images" and sizes_differ(files)
+        feeding = _feeding(options, source, planned, model.signature, function, differ)
         lease = None
         if workers == "process":
-            lease = _open(model, _inference_arguments(options, feeding))
+            lease = _open(model, _score_arguments(options, feeding))
             undo.callback(lease.release)
             outputs = predictor_of(lease).outputs or model.signature.outputs
             model = dataclasses.replace(
                 model, signature=dataclasses.replace(model.signature, outputs=outputs)
             )
-            feeding = _feeding(options, source, planned, model.signature, function)
+            feeding = _feeding(options, source, planned, model.signature, function, differ)
         output_schema = _check_outputs(model.signature, feeding, sink, options.provenance)
-        predict = PredictBlocks(model.spec, **_inference_arguments(options, feeding))
+        predict = PredictBlocks(model.spec, **_score_arguments(options, feeding))
         undo.pop_all()
     plan = JobPlan(
         splits=planned.splits,
@@ -196,9 +199,14 @@ def _needs_outputs(options: ScoreOptions, sink: Sink, workers: WorkerPlace) -> b
     return matters and workers != "process"
 
 
-def _plan_source(
-    name: str, files: Sequence[InputFile], options: ScoreOptions
+def plan_source(
+    name: str, files: Sequence[InputFile], options: InferenceOptions
 ) -> tuple[Source, SourcePlan]:
+    """The source of a format, and how it reads some files.
+
+    Raises:
+      CommandError: nothing can be read from them.
+    """
     from pipelines.sources import source_class
 
     source = source_class(name).from_args(options.format_flags)
@@ -217,6 +225,7 @@ def _feeding(
     planned: SourcePlan,
     signature: Signature,
     function: UserFunction | None,
+    differ: bool,
 ) -> Feeding:
     return choose_feeding(
         source,
@@ -226,6 +235,7 @@ def _feeding(
         keep=options.keep,
         function=function,
         image_size=options.image_size,
+        sizes_differ=differ,
     )
 
 
@@ -240,10 +250,17 @@ def _check_outputs(
     return written
 
 
-def _inference_arguments(options: ScoreOptions, feeding: Feeding) -> dict[str, Any]:
+def _score_arguments(options: ScoreOptions, feeding: Feeding) -> dict[str, Any]:
     """What `PredictBlocks` takes beside the model."""
-    return {
+    return inference_arguments(options, feeding) | {
         "batching": Batching(rows=options.batch_size),
+        "tuning_stores": (OutputTuningStore(options.output),),
+    }
+
+
+def inference_arguments(options: InferenceOptions, feeding: Feeding) -> dict[str, Any]:
+    """What decides about an inference, as `InferenceSetup.checked` takes it beside the model."""
+    return {
         "devices": options.devices,
         "logical_devices": options.logical_devices,
         "preprocess": feeding.preprocess,
