@@ -175,8 +175,12 @@ class MirroredInferenceDoFn(beam.DoFn):
     keep their order, window and timestamp.
     """
 
-    def __init__(self, setup: InferenceSetup) -> None:
-        self._setup = setup
+    def __init__(self, model: ModelSpec | str | InferenceSetup, **options: Any) -> None:
+        """Takes what ``MirroredInference`` takes, or that checked already."""
+        super().__init__()
+        self._setup = (
+            model if isinstance(model, InferenceSetup) else InferenceSetup.checked(model, **options)
+        )
         self._lease: Lease | None = None
         self._feeds: dict[Any, tuple[Feed, ...]] = {}
         self._pending: collections.deque[_Job] = collections.deque()

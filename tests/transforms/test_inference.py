@@ -353,6 +353,25 @@ def test_setup_fails_cleanly_and_then_works(mlp: Any) -> None:
     good.teardown()
 
 
+def test_the_dofn_in_a_pipeline_of_ones_own(mlp: Any) -> None:
+    spec, reference = mlp
+    rows = reference.rows(50)["features"]
+    _collected.update(predictions=[])
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(list(rows))
+            | beam.BatchElements(min_batch_size=8, max_batch_size=8)
+            | beam.ParDo(MirroredInferenceDoFn(spec, devices=("CPU:0", "CPU:1")))
+            | beam.Map(_collect, "predictions")
+        )
+    scores = np.array([value["scores"] for value in _collected["predictions"]])
+    expected = reference({"features": rows})["scores"]
+    np.testing.assert_allclose(
+        np.sort(scores, axis=0), np.sort(expected, axis=0), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_an_empty_group_gives_nothing(dofn: MirroredInferenceDoFn) -> None:
     dofn.setup()
     dofn.start_bundle()
