@@ -18,7 +18,7 @@ from transforms.elements import kept_columns, output_names
 from transforms.engine.signature import Signature, TensorField
 from transforms.matching import Feed, feed_columns, match_columns, natural_field
 from transforms.outputs import output_schema
-from transforms.resize import ResizeImages
+from transforms.resize import EXTENT_SUFFIX, ResizeImages
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Feeding:
       kept: the columns that are copied to the output.
       preprocess: a function of the fed columns, traced before the model; None without one.
       spec: what each fed column holds, as stored, where that is known.
+      padded: the column of images that are padded to share batches; None without one.
     """
 
     source: Source
@@ -42,6 +43,7 @@ class Feeding:
     kept: tuple[str, ...]
     preprocess: UserFunction | ResizeImages | None
     spec: Mapping[str, TensorField]
+    padded: str | None = None
 
 
 def choose_feeding(
@@ -53,6 +55,7 @@ def choose_feeding(
     keep: Keep,
     function: UserFunction | None = None,
     image_size: tuple[int, int] | None = None,
+    sizes_differ: bool = False,
 ) -> Feeding:
     """Matches a source's columns with what a model takes.
 
@@ -64,6 +67,8 @@ def choose_feeding(
       keep: columns to copy; None for all that are not fed.
       function: preprocessing of the user's, whose parameters name columns.
       image_size: height and width to resize images to.
+      sizes_differ: whether image files have many sizes: those that are only resized are then
+        padded to few, so that they share batches.
 
     Raises:
       FeatureError: an input has no column, or one that cannot fit.
@@ -85,7 +90,8 @@ def choose_feeding(
     kept = _kept(schema, consumed, keep, raw)
     preprocess: UserFunction | ResizeImages | None = function
     if function is None:
-        preprocess = _resize(source, signature, feeds, image_size)
+        sizes_differ = sizes_differ and source.name == "images" and feeds[0].column not in kept
+        preprocess = _resize(source, signature, feeds, image_size, padded=sizes_differ)
     channels = _channels(signature)
     if source.name == "images" and function is None and channels not in _CHANNELS:
         raise CommandError(
@@ -102,12 +108,19 @@ def choose_feeding(
         channels=channels if channels in _CHANNELS else 3,
     )
     prepared = source.prepared(request)
+    padded = (
+        feeds[0].column if preprocess is not None and function is None and sizes_differ else None
+    )
+    spec = _spec(prepared, feeds) if told else {}
+    if padded is not None:
+        spec[padded + EXTENT_SUFFIX] = TensorField(padded + EXTENT_SUFFIX, "int32", (2,))
     return Feeding(
         source=prepared,
         feeds=feeds,
         kept=tuple(name for name in prepared.columns_schema().names if name in kept),
         preprocess=preprocess,
-        spec=_spec(prepared, feeds) if told else {},
+        spec=spec,
+        padded=padded,
     )
 
 
@@ -192,6 +205,8 @@ def _resize(
     signature: Signature,
     feeds: Sequence[Feed],
     image_size: tuple[int, int] | None,
+    *,
+    padded: bool,
 ) -> ResizeImages | None:
     if image_size is None and source.name != "images":
         return None
@@ -214,7 +229,7 @@ def _resize(
             f"expected an --image_size that the model takes. Received: {image_size[0]},"
             f"{image_size[1]} for {field.name}: {field}. Leave --image_size out."
         )
-    return ResizeImages(*image_size, column=feeds[0].column, dtype=field.dtype)
+    return ResizeImages(*image_size, column=feeds[0].column, dtype=field.dtype, padded=padded)
 
 
 def _channels(signature: Signature) -> int | None:

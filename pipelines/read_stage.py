@@ -9,6 +9,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from pipelines.image_padding import with_padding
 from pipelines.sources.base import Source
 from pipelines.splits import Split
 from transforms.block import Block
@@ -18,9 +19,10 @@ from transforms.column_types import is_image
 class ReadDoFn(beam.DoFn):
     """Reads splits; a row that cannot be read travels on as a failure."""
 
-    def __init__(self, source: Source) -> None:
-        """Takes a prepared source."""
+    def __init__(self, source: Source, padded: str | None = None) -> None:
+        """Takes a prepared source, and the column of images to pad."""
         self._source = source
+        self._padded = padded
 
     def process(self, split: Split) -> Iterator[Block]:
         """Yields a split's blocks in order."""
@@ -30,7 +32,20 @@ class ReadDoFn(beam.DoFn):
             batch = block.batch
             for field in free:
                 batch = with_free_shape(batch, field)
+            if self._padded is not None:
+                batch = with_padding(batch, self._padded)
             yield dataclasses.replace(block, batch=batch)
+
+
+def without_images(block: Block, name: str) -> Block:
+    """The block with failed rows that have no copy of their image: the file still has it."""
+    failures = tuple(
+        failure._replace(data={})
+        if isinstance(failure.data, dict) and name in failure.data
+        else failure
+        for failure in block.failures
+    )
+    return dataclasses.replace(block, failures=failures)
 
 
 def with_free_shape(batch: pa.RecordBatch, field: pa.Field) -> pa.RecordBatch:

@@ -21,7 +21,8 @@ from pipelines.errors import CommandError
 from pipelines.native_logs import import_tensorflow
 from pipelines.options import ScoreOptions
 from pipelines.progress import ProgressDoFn
-from pipelines.read_stage import ReadDoFn
+from pipelines.read_stage import ReadDoFn, without_images
+from pipelines.sources.images import IMAGE_COLUMN
 from pipelines.summary import describe_plan, describe_report
 from pipelines.validation import Job, check_job
 
@@ -66,15 +67,19 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
 
 def build(pipeline: beam.Pipeline, job: Job) -> Any:
     """Adds a job's steps to a pipeline: one chain from splits to commits, then the finish."""
-    commit = CommitDoFn(
-        job.folder.path, job.sink, job.feeding.source.columns_schema(), job.options.provenance
-    )
-    return (
+    source = job.feeding.source
+    blocks = (
         pipeline
         | "Splits" >> beam.Create(job.plan.splits)
         | "Spread" >> beam.Reshuffle()
-        | "Read" >> beam.ParDo(ReadDoFn(job.feeding.source))
+        | "Read" >> beam.ParDo(ReadDoFn(source, job.feeding.padded))
         | "Predict" >> job.predict
+    )
+    if source.name == "images" and IMAGE_COLUMN not in job.feeding.kept:
+        blocks |= "Drop images" >> beam.Map(without_images, IMAGE_COLUMN)
+    commit = CommitDoFn(job.folder.path, job.sink, source.columns_schema(), job.options.provenance)
+    return (
+        blocks
         | "Commit" >> beam.ParDo(commit)
         | "Progress" >> beam.ParDo(ProgressDoFn(len(job.plan.splits)))
         | "Finish" >> FinishJob(job.folder.path)
@@ -92,9 +97,7 @@ def _pipeline(options: PipelineOptions) -> beam.Pipeline:
 
 def _claim_folder(job: Job) -> None:
     try:
-        if job.earlier is not None:
-            job.folder.clear(job.earlier)
-        job.folder.write(job.folder.plan, job.plan.to_json().encode())
+        job.folder.begin(job.plan, job.earlier)
     except OSError as error:
         raise CommandError(
             f"expected an output folder that can be written. Received: {error}."

@@ -126,3 +126,14 @@ def test_scored_columns_and_namesakes():
     schema = scored_schema(feeding.source.block_schema(), feeding.kept, VECTOR.outputs or ())
     assert schema.names == ["id", "y", "_source", "_row", "y_predicted"]
     assert schema.field("y_predicted").type == pa.list_(pa.float32(), 3)
+
+
+def test_images_of_many_sizes_are_padded_unless_they_are_kept():
+    signature = image_signature(8, 8, 3)
+    feeding = choose("images", IMAGES, signature, sizes_differ=True)
+    assert feeding.padded == "image"
+    assert feeding.spec["image_extent"] == TensorField("image_extent", "int32", (2,))
+    assert choose("images", IMAGES, signature).padded is None
+    assert choose("images", IMAGES, signature, sizes_differ=True, keep="all").padded is None
+    free = image_signature(None, None, 3)
+    assert choose("images", IMAGES, free, sizes_differ=True).padded is None
