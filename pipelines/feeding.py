@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -20,8 +19,6 @@ from transforms.matching import Feed, feed_columns, match_columns, natural_field
 from transforms.outputs import output_schema
 from transforms.resize import EXTENT_SUFFIX, ResizeImages
 
-_LOG = logging.getLogger(__name__)
-
 _CHANNELS = (1, 3, 4)
 
 
@@ -36,6 +33,7 @@ class Feeding:
       preprocess: a function of the fed columns, traced before the model; None without one.
       spec: what each fed column holds, as stored, where that is known.
       padded: the column of images that are padded to share batches; None without one.
+      notes: what the user may not expect, as sentences.
     """
 
     source: Source
@@ -44,6 +42,7 @@ class Feeding:
     preprocess: UserFunction | ResizeImages | None
     spec: Mapping[str, TensorField]
     padded: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def choose_feeding(
@@ -80,10 +79,16 @@ def choose_feeding(
             "images in their own size: resize them in it."
         )
     told = bool(schema.names)
+    notes = []
     if not told:
-        _LOG.warning("no row of the input tells its columns: they are taken from the model")
+        notes.append("no row of the input tells its columns: they are taken from the model")
         schema, keep = _imagined_schema(signature, input_map, function), None
     raw = _takes_stored_records(source, schema, signature, input_map, function)
+    if raw and function is None and signature.inputs[0].name in schema.names:
+        name = signature.inputs[0].name
+        notes.append(
+            f"input {name} gets whole records; pass --input_map {name}={name} to feed the column"
+        )
     available = _with_record(schema, source.record_column) if raw else schema
     feeds = _feeds(available, signature, input_map, function, source if raw else None)
     consumed = [feed.column for feed in feeds]
@@ -121,6 +126,7 @@ def choose_feeding(
         preprocess=preprocess,
         spec=spec,
         padded=padded,
+        notes=tuple(notes),
     )
 
 
@@ -159,15 +165,7 @@ def _takes_stored_records(
         return False
     if function is not None:
         return record in function_parameters(function) and record not in schema.names
-    if not signature.takes_records or input_map.get(signature.inputs[0].name, record) != record:
-        return False
-    name = signature.inputs[0].name
-    if name in schema.names:
-        _LOG.info(
-            "input %s gets whole records; pass --input_map %s=%s to feed the column of its name",
-            name, name, name,
-        )  # fmt: skip
-    return True
+    return signature.takes_records and input_map.get(signature.inputs[0].name, record) == record
 
 
 def _feeds(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ from transforms.outputs import OutputError as OutputColumnError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_LOG = logging.getLogger(__name__)
 
 _REFUSALS = (
     ModelError, FeatureError, SinkError, OutputError, OutputColumnError, DeviceError, SetupError,
@@ -133,11 +136,14 @@ def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float)
         if workers == "process":
             lease = _open(model, _score_arguments(options, feeding))
             undo.callback(lease.release)
-            outputs = predictor_of(lease).outputs or model.signature.outputs
+            predictor = predictor_of(lease)
+            outputs = predictor.outputs or predictor.signature.outputs
             model = dataclasses.replace(
                 model, signature=dataclasses.replace(model.signature, outputs=outputs)
             )
             feeding = _feeding(options, source, planned, model.signature, function, differ)
+        for note in feeding.notes:
+            _LOG.warning("%s", note)
         output_schema = _check_outputs(model.signature, feeding, sink, options.provenance)
         predict = PredictBlocks(model.spec, **_score_arguments(options, feeding))
         undo.pop_all()

@@ -56,6 +56,13 @@ def test_one_string_input_gets_whole_records():
     assert choose("tfrecord", FEATURES, RECORDS, keep="all").kept == ("id", "x", "y")
 
 
+def test_whole_records_in_place_of_a_feature_of_that_name_are_told():
+    schema = pa.schema([("examples", pa.large_binary())])
+    [note] = choose("tfrecord", schema, RECORDS).notes
+    assert "pass --input_map examples=examples" in note
+    assert choose("tfrecord", FEATURES, RECORDS).notes == ()
+
+
 def test_a_map_feeds_a_feature_in_place_of_the_record():
     schema = pa.schema([("word", pa.large_binary())])
     feeding = choose("tfrecord", schema, RECORDS, input_map={"examples": "word"})
