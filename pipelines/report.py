@@ -56,7 +56,8 @@ def build_report(
     ready_at = min(
         (worker["ready_at"] for worker in workers if worker.get("ready_at")),
         default=plan.started_at)
-    scoring_seconds = last_commit_at - ready_at
+    # A predictor that served an earlier job of its process was ready before this one.
+    scoring_seconds = last_commit_at - max(ready_at, plan.started_at)
     rate = rows / scoring_seconds if scoring_seconds > 0 else None
     model_rates = [worker.get("model_rows_per_second") for worker in workers]
     model_rate = sum(filter(None, model_rates)) or None

@@ -208,7 +208,7 @@ class MirroredInferenceDoFn(beam.DoFn):
         for job in self._jobs(group, window, timestamp):
             self._pending.append(job)
             self._pending_rows += job.submitted.count
-            yield from self._emit(self._setup.in_flight * self._predictor.batch_rows)
+            yield from self._emit(self._setup.in_flight * self._predictor.rows_in_batches)
 
     def finish_bundle(self) -> Iterator[Any]:
         """Waits for the bundle's rows."""
@@ -283,7 +283,7 @@ class _TableJob:
     def outputs(self, setup: InferenceSetup, predictor: Any, results: Any) -> Iterator[Any]:
         consumed = [feed.column for feed in self.feeds]
         kept = kept_columns(self.batch.schema.names, consumed, setup.keep)
-        fields = predictor.outputs or ()
+        fields = predictor.outputs or predictor.signature.outputs or ()
         if isinstance(self.element, Block):
             block = scored_block(self.element, results, kept, fields)
             if block.is_last:

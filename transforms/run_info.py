@@ -19,7 +19,10 @@ def describe_run(predictor: Predictor) -> dict[str, Any]:
     import tensorflow as tf
 
     statistics = predictor.statistics
-    warm_up = predictor.warm_up
+    # Where the warm-up could not measure it, the time in the job's own batches has to do.
+    rate = statistics.rows / statistics.busy_seconds if statistics.busy_seconds else None
+    if predictor.warm_up is not None:
+        rate = predictor.warm_up.rows_per_second
     return {
         "process": f"{platform.node()}:{os.getpid()}",
         "devices": list(predictor.replicas.devices),
@@ -33,6 +36,7 @@ def describe_run(predictor: Predictor) -> dict[str, Any]:
         "padded_rows": statistics.padded_rows,
         "busy_seconds": round(statistics.busy_seconds, 6),
         "out_of_memory": statistics.out_of_memory,
-        "model_rows_per_second": round(warm_up.rows_per_second, 3) if warm_up else None,
+        "model_rows_per_second": round(rate, 3) if rate is not None else None,
+        "model_rate_from": "warm-up" if predictor.warm_up is not None else "batches",
         "tensorflow": tf.__version__,
     }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from transforms.engine.group_queue import Group, GroupQueue, Scored
 from transforms.engine.predictor import Predictor
 from transforms.engine.replicas import Replicas, open_replicas
 from transforms.engine.signature import Signature, TensorField
@@ -302,3 +303,14 @@ def test_a_compiled_step(opened: Callable[..., Predictor], logical_cpus: int) ->
 def test_compiling_for_several_logical_cpus_is_refused(logical_cpus: int) -> None:
     with pytest.raises(ValueError, match=r"expected one CPU device with xla=True\. Received: 2"):
         Predictor(Model(linear, X), open_replicas(["CPU:0", "CPU:1"]), xla=True)
+
+
+def test_a_shape_that_fills_a_batch_goes_before_an_older_one_that_does_not() -> None:
+    queue = GroupQueue(1 << 20, None)
+    future: Future[Scored] = Future()
+    for length in (1, 2, 1, 2, 2):
+        queue.put(Group({"x": np.zeros((4, length), np.float32)}, future))
+    taken = [queue.take(lambda group: 12, wait=False) for _ in range(2)]
+    assert [sum(share.rows for share in shares) for shares in taken] == [12, 8]
+    assert taken[0][0].group.columns["x"].shape == (4, 2)
+    assert not queue.take(lambda group: 12, wait=False)

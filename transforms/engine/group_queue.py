@@ -100,6 +100,12 @@ class GroupQueue:
         with self._changed:
             return self._closed and not self._groups
 
+    @property
+    def shapes(self) -> int:
+        """How many shapes of rows are waiting, at least one."""
+        with self._changed:
+            return max(1, len({group.key for group in self._groups}))
+
     def put(self, group: Group) -> bool:
         """Queues a group; waits while it would exceed the bound, unless it is alone.
 
@@ -123,7 +129,7 @@ class GroupQueue:
             return True
 
     def take(self, limit_rows: Callable[[Group], int], wait: bool) -> list[Share]:
-        """The next batch: the oldest group's rows, joined by others of the same shape.
+        """The next batch: rows of one shape, the oldest or the first that fill a batch.
 
         Args:
           limit_rows: most rows of a batch of such groups.
@@ -138,7 +144,8 @@ class GroupQueue:
                 self._hold(limit_rows)
             if not self._groups:
                 return []
-            shares = self._cut(limit_rows(self._groups[0]))
+            chosen = self._chosen(limit_rows)
+            shares = self._cut(chosen, limit_rows(chosen))
             if not self._groups:
                 self._demanded = False
             self._changed.notify_all()
@@ -183,13 +190,25 @@ class GroupQueue:
                 return
             self._changed.wait(remaining)
 
-    def _cut(self, room: int) -> list[Share]:
-        key = self._groups[0].key
+    def _chosen(self, limit_rows: Callable[[Group], int]) -> Group:
+        """The oldest group, or the oldest of a shape that fills a batch."""
+        oldest = self._groups[0]
+        if all(group.key == oldest.key for group in self._groups):
+            return oldest
+        rows: collections.Counter[Any] = collections.Counter()
+        first: dict[Any, Group] = {}
+        for group in self._groups:
+            rows[group.key] += group.rows - group.taken
+            first.setdefault(group.key, group)
+        full = (group for key, group in first.items() if rows[key] >= limit_rows(group))
+        return next(full, oldest)
+
+    def _cut(self, chosen: Group, room: int) -> list[Share]:
         shares: list[Share] = []
         left: list[Group] = []
         while self._groups and (room > 0 or not shares):
             group = self._groups.popleft()
-            if group.key != key:
+            if group.key != chosen.key:
                 left.append(group)
                 continue
             share = Share(group, group.taken, min(group.rows, group.taken + room))

@@ -158,6 +158,11 @@ class Predictor:
         return self._traces.latest.outputs if self._traces.latest else None
 
     @property
+    def is_static(self) -> bool:
+        """Whether all rows have one known shape, so that a batch size in rows can be kept."""
+        return self._is_static
+
+    @property
     def traces(self) -> int:
         """How often a replica's part of the step was traced, in all."""
         return self._traces.count
@@ -166,6 +171,11 @@ class Predictor:
     def is_closed(self) -> bool:
         """Whether it takes no more groups."""
         return self._queue.is_closed
+
+    @property
+    def rows_in_batches(self) -> int:
+        """Rows that fill one batch of every shape that is waiting."""
+        return self.batch_rows if self._is_static else self.batch_rows * self._queue.shapes
 
     def submit(self, columns: Columns) -> Future[Scored]:
         """Queues a group of rows.
