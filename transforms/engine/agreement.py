@@ -10,8 +10,6 @@ import numpy as np
 from transforms.engine.arrays import dtype_name
 from transforms.engine.slicing import Columns
 
-# Of the size of an output's own values; bfloat16 alone rounds to 0.4 percent.
-DEFAULT_TOLERANCE = 0.02
 # What outputs that are nothing but zeros, or next to it, are measured by.
 _LEAST_MAGNITUDE = 1e-6
 
@@ -22,6 +20,7 @@ class Agreement:
 
     Attributes:
       name: the output's.
+      rows: how many were compared.
       largest: the largest absolute difference; infinite where only one of both is finite.
       mean: the mean absolute difference.
       largest_magnitude: the largest absolute value in float32.
@@ -33,6 +32,7 @@ class Agreement:
     """
 
     name: str
+    rows: int
     largest: float = 0.0
     mean: float = 0.0
     largest_magnitude: float = 0.0
@@ -52,7 +52,7 @@ class Agreement:
         allowed = tolerance * max(self.mean_magnitude, _LEAST_MAGNITUDE)
         if not self.mean <= allowed:
             return f"{self.name} differs by {self.mean:.3g} on average, more than {allowed:.3g}"
-        if self.same_top_class is not None and 1 - self.same_top_class > tolerance:
+        if self.same_top_class is not None and self.same_top_class < 1 - tolerance:
             changed = 1 - self.same_top_class
             return f"{self.name} has another top class in {changed:.1%} of the rows"
         if self.unequal is not None and self.unequal > tolerance:
@@ -85,10 +85,10 @@ def _compare(name: str, reference: np.ndarray, candidate: np.ndarray) -> Agreeme
         described = [f"{dtype_name(v)}{list(v.shape)}" for v in (reference, candidate)]
         raise ValueError(f"expected {name} as {described[0]}. Received: {described[1]}.")
     if not reference.size:
-        return Agreement(name)
+        return Agreement(name, len(reference))
     if not _is_float(reference):
         rows = (reference != candidate).reshape(len(reference), -1).any(axis=1)
-        return Agreement(name, unequal=float(rows.mean()))
+        return Agreement(name, len(reference), unequal=float(rows.mean()))
     wanted, given = reference.astype(np.float64), candidate.astype(np.float64)
     same = (wanted == given) | (np.isnan(wanted) & np.isnan(given))
     with np.errstate(invalid="ignore"):
@@ -100,6 +100,7 @@ def _compare(name: str, reference: np.ndarray, candidate: np.ndarray) -> Agreeme
         same_top_class = float((wanted.argmax(axis=1) == given.argmax(axis=1)).mean())
     return Agreement(
         name,
+        len(reference),
         largest=float(difference.max()),
         mean=float(difference.mean()),
         largest_magnitude=float(magnitude.max(initial=0.0)),

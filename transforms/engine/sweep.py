@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 # Input bytes of one batch: the engine's queue holds two.
 MOST_BYTES = 128 << 20
+# Batches of the size to begin with that the time must hold; larger ones take longer.
+_FIRST_BATCHES = 40
+_TRIALS = 3
+# How often each size is run again, in turn: what else the machine did for a moment counts little.
+_ROUNDS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +52,13 @@ class Sweep:
       sizes: at least one.
       chosen: the smallest within two percent of the best rate.
       too_large: the smallest size that did not fit the memory; None where all did.
+      is_complete: whether the search came to its end; else the time did.
     """
 
     sizes: tuple[MeasuredSize, ...]
     chosen: int
     too_large: int | None = None
+    is_complete: bool = True
 
 
 def sweep(
@@ -64,10 +71,12 @@ def sweep(
 ) -> Sweep:
     """Climbs from the rule of thumb's size to the best one.
 
+    A slow model starts with fewer rows, so that the time holds several sizes.
+
     Args:
       predictor: idle; its batches are made of the sample's rows, repeated.
       sample: a few rows by field name, of one shape.
-      seconds: the search ends after about this long.
+      seconds: the search ends after about this long; the smallest size is measured at any rate.
       most_rows: largest batch to try, as the memory is predicted to hold.
       measure_peak: calls a function and gives its result with the peak bytes of a device.
 
@@ -80,27 +89,49 @@ def sweep(
     row_bytes = max(1, sum(map(array_bytes, sample.values())) // count_rows(sample))
     most = min(MOST_ROWS, MOST_BYTES // row_bytes, most_rows or MOST_ROWS)
     sizes = ladder(max(1, most), predictor.replicas.count)
-    tuner = RateTuner(sizes, max(sizes[0], min(START_ROWS, START_BYTES // row_bytes)))
+    affordable = int(_rate_of_few(predictor, sample) * seconds / _FIRST_BATCHES)
+    tuner = RateTuner(sizes, min(START_ROWS, START_BYTES // row_bytes, affordable))
     peaks: dict[int, int | None] = {}
     too_large: int | None = None
     until = time.monotonic() + seconds
-    while not tuner.is_done and (time.monotonic() < until or not tuner.measured):
-        rows = tuner.current
+
+    def seconds_for(rows: int) -> float | None:
+        nonlocal too_large
         run = functools.partial(predictor.time_batch, repeat_rows(sample, rows))
         try:
-            took, peaks[rows] = (run(), None) if measure_peak is None else measure_peak(run)
+            took, peak = (run(), None) if measure_peak is None else measure_peak(run)
         except Exception as error:
             if not is_out_of_memory(error) or rows == sizes[0]:
                 raise
             too_large = rows
             tuner.forbid(rows)
-        else:
+            return None
+        peaks[rows] = max(filter(None, (peak, peaks.get(rows))), default=None)
+        return took
+
+    while not tuner.is_done and (time.monotonic() < until or not tuner.measured):
+        rows = tuner.current
+        took = seconds_for(rows)
+        if took is not None:
             tuner.observe(rows, took)
+    for size in tuner.measured * _ROUNDS:
+        if time.monotonic() < until and (too_large is None or size.rows < too_large):
+            took = seconds_for(size.rows)
+            if took is not None:
+                tuner.confirm(size.rows, took)
     measured = tuple(
         MeasuredSize(size.rows, size.rows_per_second, peaks.get(size.rows))
         for size in tuner.measured
     )
-    return Sweep(measured, tuner.chosen, too_large)
+    return Sweep(measured, tuner.chosen, too_large, tuner.is_done)
+
+
+def _rate_of_few(predictor: Predictor, sample: Columns) -> float:
+    """Rows per second in small batches, after one that may have to choose kernels."""
+    rows = predictor.replicas.count * min(16, count_rows(sample))
+    batch = repeat_rows(sample, rows)
+    predictor.time_batch(batch)
+    return rows / max(min(predictor.time_batch(batch) for _ in range(_TRIALS)), 1e-9)
 
 
 def repeat_rows(columns: Columns, rows: int) -> Columns:

@@ -78,6 +78,11 @@ class RateTuner:
         self._rates[rows] = rate
         self._go_on(rows, rate, best_before)
 
+    def confirm(self, rows: int, seconds: float) -> None:
+        """Takes another batch of a measured size into account, after the search."""
+        if rows in self._rates:
+            self._rates[rows] = max(self._rates[rows], rows / max(seconds, 1e-9))
+
     def forbid(self, rows: int) -> None:
         """Gives up sizes of `rows` and more, which did not fit."""
         self._up = [size for size in self._up if size < rows]
