@@ -103,6 +103,7 @@ class ScoreOptions(InferenceOptions):
     output_format: str = "parquet"
     keep: Keep = None
     batch_size: int | Literal["auto"] = "auto"
+    max_host_memory: int | None = None
     provenance: bool = True
     max_failed_fraction: float = 0.01
     overwrite: bool = False
@@ -251,6 +252,14 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     group = parser.add_argument_group("run")
+    group.add_argument(
+        "--max_host_memory",
+        metavar="BYTES",
+        type=_bytes,
+        help="what a worker process may hold of rows under way, such as 2GiB: half for input "
+        "that waits or runs, a sixteenth for each part that is being written (default: by the "
+        "machine's free memory)",
+    )
     group.add_argument(
         "--batch_size",
         metavar="ROWS",

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+# Of --max_host_memory: input under way, and each open part; what is left is for reading.
+_QUEUE_SHARE, _PART_SHARE = 2, 16
+
 _REFUSALS = (
     ModelError, FeatureError, SinkError, OutputError, OutputColumnError, DeviceError, SetupError,
 )  # fmt: skip
@@ -115,6 +118,8 @@ def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float)
     """
     with refusals(), contextlib.ExitStack() as undo:
         sink = sink_class(options.output_format).from_args(options.format_flags)
+        if options.max_host_memory is not None:
+            sink = sink.bounded(max(1, options.max_host_memory // _PART_SHARE))
         folder = OutputFolder(options.output)
         earlier = folder.check(input_patterns(options.input), sink.suffix, options.overwrite)
         if workers != "elsewhere":
@@ -258,8 +263,10 @@ def _check_outputs(
 
 def _score_arguments(options: ScoreOptions, feeding: Feeding) -> dict[str, Any]:
     """What `PredictBlocks` takes beside the model."""
+    memory = options.max_host_memory
+    queue_bytes = None if memory is None else max(1, memory // _QUEUE_SHARE)
     return inference_arguments(options, feeding) | {
-        "batching": Batching(rows=options.batch_size),
+        "batching": Batching(rows=options.batch_size, max_host_bytes=queue_bytes),
         "tuning_stores": (OutputTuningStore(options.output),),
     }
 

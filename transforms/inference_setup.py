@@ -93,6 +93,7 @@ class InferenceSetup:
             xla=xla,
             rows=batching.rows,
             max_wait_seconds=batching.max_wait_seconds,
+            queue_bytes=batching.max_host_bytes,
             tuning_stores=tuple(tuning_stores),
         )
         return cls(config, parameters, fields, dict(input_map or {}), keep, batching.in_flight)

@@ -61,6 +61,10 @@ class Sink(abc.ABC):
         """The sink that the flags ask for."""
         return cls()
 
+    def bounded(self, part_bytes: int) -> Sink:
+        """The sink with at most so many bytes buffered per open part; most buffer nothing."""
+        return self
+
     def check_schema(self, schema: pa.Schema) -> None:
         """Refuses, before the run, columns that the format cannot hold.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import ClassVar
 
 import pyarrow as pa
@@ -16,11 +17,18 @@ ROW_GROUP_BYTES = 64 * 2**20
 COMPRESSION = "zstd"
 
 
+@dataclasses.dataclass(frozen=True)
 class ParquetSink(Sink):
     """Writes Parquet; memory per open part is one row group."""
 
     name: ClassVar[str] = "parquet"
     suffix: ClassVar[str] = "parquet"
+
+    row_group_bytes: int = ROW_GROUP_BYTES
+
+    def bounded(self, part_bytes: int) -> ParquetSink:
+        """Smaller row groups, where memory is short; readers skip and compress less with them."""
+        return dataclasses.replace(self, row_group_bytes=min(ROW_GROUP_BYTES, part_bytes))
 
     def refusal(self, data_type: pa.DataType) -> str | None:
         """Types that Parquet has no representation for."""
@@ -36,7 +44,7 @@ class ParquetSink(Sink):
 
     def open(self, stream: ByteStream, schema: pa.Schema) -> PartWriter:
         """Starts a part; nothing is written before its first row group is full."""
-        return _ParquetPartWriter(stream, stored_schema(schema))
+        return _ParquetPartWriter(stream, stored_schema(schema), self.row_group_bytes)
 
     def count_rows(self, path: str) -> int:
         """Reads the footer alone."""
@@ -74,10 +82,11 @@ def _stored_type(field: pa.Field) -> pa.DataType:
 
 
 class _ParquetPartWriter(PartWriter):
-    def __init__(self, stream: ByteStream, schema: pa.Schema) -> None:
+    def __init__(self, stream: ByteStream, schema: pa.Schema, row_group_bytes: int) -> None:
         import pyarrow.parquet
 
         self._schema = schema
+        self._row_group_bytes = row_group_bytes
         self._writer = pyarrow.parquet.ParquetWriter(
             stream, schema, compression=COMPRESSION, use_dictionary=_dictionary_columns(schema))
         self._batches: list[pa.RecordBatch] = []
@@ -88,7 +97,7 @@ class _ParquetPartWriter(PartWriter):
         self._batches.append(plain_batch(batch).cast(self._schema))
         self._rows += batch.num_rows
         self._bytes += batch.nbytes
-        if self._rows >= ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES:
+        if self._rows >= ROW_GROUP_ROWS or self._bytes >= self._row_group_bytes:
             self._write_row_group()
 
     def finish(self) -> None:

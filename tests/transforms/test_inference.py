@@ -495,3 +495,15 @@ def test_batching_that_makes_no_sense(options: dict[str, Any], message: str) -> 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nothing\.keras"):
         MirroredInference(str(tmp_path / "nothing.keras"))
+
+
+def test_input_under_way_is_bounded(mlp: Any) -> None:
+    spec, reference = mlp
+    rows = reference.rows(400)
+    batch = table_of(rows)
+    batching = Batching(rows=16, in_flight=100, max_host_bytes=2048)
+    elements = [batch.slice(start, 20) for start in range(0, 400, 20)]
+    predictions, failures = run(elements, MirroredInference(spec, batching=batching))
+    assert not failures
+    scores = [row for element in predictions for row in element["scores"].to_pylist()]
+    check("scores", scores, reference(rows)["scores"])

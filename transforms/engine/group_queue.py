@@ -13,7 +13,17 @@ import numpy as np
 
 from transforms.engine.arrays import array_bytes
 from transforms.engine.errors import InferenceError
+from transforms.engine.host_memory import free_memory_bytes
 from transforms.engine.slicing import Columns, count_rows, cut, join
+
+# Enough for two device batches of a gigabyte of images a second.
+QUEUE_BYTES = 256 << 20
+_QUEUE_SHARE = 8
+
+
+def default_queue_bytes() -> int:
+    """An eighth of the memory that the host has left, at most 256 MiB."""
+    return max(1, min(QUEUE_BYTES, free_memory_bytes() // _QUEUE_SHARE))
 
 
 class Scored(NamedTuple):

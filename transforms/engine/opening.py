@@ -7,6 +7,7 @@ import logging
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Literal, cast
 
+from transforms.engine.group_queue import default_queue_bytes
 from transforms.engine.registry import PREDICTORS, Lease
 from transforms.engine.signature import TensorField
 from transforms.engine.step import Preprocess
@@ -40,6 +41,7 @@ class PredictorConfig:
       xla: compile the step.
       rows: the global batch, or `auto`.
       max_wait_seconds: longest time to hold rows back to fill a batch.
+      queue_bytes: bytes of input that may be under way; None goes by the host's free memory.
       tuning_stores: where found batch sizes are kept; no part of what tells predictors apart.
     """
 
@@ -53,6 +55,7 @@ class PredictorConfig:
     xla: bool = False
     rows: int | Literal["auto"] = "auto"
     max_wait_seconds: float | None = None
+    queue_bytes: int | None = None
     tuning_stores: tuple[TuningStore, ...] = dataclasses.field(default=(), compare=False)
 
     def key(self, model_digest: str) -> Hashable:
@@ -68,6 +71,7 @@ class PredictorConfig:
             self.xla,
             self.rows,
             self.max_wait_seconds,
+            self.queue_bytes,
         )
 
 
@@ -111,6 +115,7 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
         preprocess=config.preprocess,
         rows=config.rows,
         max_wait_seconds=config.max_wait_seconds,
+        queue_bytes=config.queue_bytes or default_queue_bytes(),
         xla=config.xla,
         tuned_rows=load_rows(stores, key) if is_auto else None,
         on_tuned=lambda sizer: save_rows(

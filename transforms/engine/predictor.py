@@ -16,6 +16,7 @@ import numpy as np
 from transforms.engine.arrays import array_bytes, field_row_bytes, no_rows
 from transforms.engine.errors import is_out_of_memory
 from transforms.engine.group_queue import (
+    QUEUE_BYTES,
     DemandingFuture,
     Group,
     GroupQueue,
@@ -41,8 +42,6 @@ from transforms.engine.traces import Traces
 from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
 
 _LOG = logging.getLogger(__name__)
-
-QUEUE_BYTES = 256 << 20
 
 
 @dataclasses.dataclass
