@@ -1,0 +1,154 @@
+"""Image files: a file is a row, a split a slice of the list of files."""
+
+from __future__ import annotations
+
+import collections
+import importlib.util
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines import storage
+from pipelines.sources.base import BlockMaker, InputError, Source, SourcePlan
+from pipelines.splits import InputFile, Split
+from transforms.block import Block
+from transforms.conversion import NullValueError
+from transforms.failures import Failure
+from transforms.images import ImageError, decode_image, images_to_column
+
+IMAGE_COLUMN = "image"
+MAX_FILES_PER_SPLIT = 2000
+
+# A block ends at whichever comes first. Decoded bytes: large photos come one by one.
+_BLOCK_IMAGES = 256
+_BLOCK_BYTES = 32 * 2**20
+# Opening remote files is waiting, not work: more threads than cores.
+_MIN_THREADS = 8
+_AHEAD_BYTES = 64 * 2**20
+
+_MODULES = {"cv2": "opencv-python-headless", "PIL": "pillow"}
+
+
+class ImagesSource(Source):
+    """Reads and decodes image files in threads, to `uint8[height, width, channels]`.
+
+    A file that is no image is a failure of its own, as is one that cannot be opened.
+    """
+
+    name: ClassVar[str] = "images"
+    suffixes: ClassVar[tuple[str, ...]] = (
+        ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff",
+    )  # fmt: skip
+    row_unit: ClassVar[str] = "file"
+
+    def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
+        """Slices of about `split_bytes` and at most `MAX_FILES_PER_SPLIT` files."""
+        missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
+        if missing:
+            raise InputError(
+                f"expected {' and '.join(_MODULES[name] for name in missing)} to decode images. "
+                "Received: a Python without. Run pip install 'mirrorbeam[images]'."
+            )
+        splits: list[Split] = []
+        for paths, size in _slices(files, split_bytes):
+            splits.append(Split(len(splits), paths, stop=len(paths), size_bytes=size))
+        image = pa.field(IMAGE_COLUMN, images_to_column([None]).type)
+        return SourcePlan(tuple(splits), pa.schema([image]), rows=len(files))
+
+    def read(self, split: Split) -> Iterator[Block]:
+        """Reads the files in order; only so many ahead as there is memory set aside for.
+
+        Where all images of a block have one shape the column is a fixed-shape tensor, else
+        it has the planned type.
+        """
+        maker = BlockMaker(split, self.columns_schema())
+        images: list[np.ndarray] = []
+        paths: list[str] = []
+        failures: list[Failure] = []
+        held_bytes = 0
+        for path, result in zip(split.files, self._decoded(split.files), strict=True):
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                images.append(result)
+                paths.append(path)
+                held_bytes += result.nbytes
+            if len(images) + len(failures) >= _BLOCK_IMAGES or held_bytes >= _BLOCK_BYTES:
+                yield _block(maker, images, paths, failures)
+                images, paths, failures, held_bytes = [], [], [], 0
+        if images or failures:
+            yield _block(maker, images, paths, failures)
+        yield maker.last()
+
+    def _decoded(self, paths: Sequence[str]) -> Iterator[np.ndarray | Failure]:
+        cores = _usable_cores()
+        threads = max(_MIN_THREADS, cores)
+        channels = self.wanted.channels
+        waiting = iter(paths)
+        largest = 1
+        pending: collections.deque[Future[np.ndarray | Failure]] = collections.deque()
+        with ThreadPoolExecutor(threads, thread_name_prefix="read_images") as pool:
+            try:
+                while True:
+                    ahead = max(cores, min(2 * threads, _AHEAD_BYTES // largest))
+                    for path in itertools.islice(waiting, max(0, ahead - len(pending))):
+                        pending.append(pool.submit(_read, path, channels))
+                    if not pending:
+                        return
+                    result = pending.popleft().result()
+                    if isinstance(result, np.ndarray):
+                        largest = max(largest, result.nbytes)
+                    yield result
+            finally:
+                for future in pending:
+                    future.cancel()
+
+
+def _read(path: str, channels: int) -> np.ndarray | Failure:
+    try:
+        with storage.open_to_read(path) as file:
+            encoded = file.read()
+    # Each filesystem's client has errors of its own; all mean that there are no bytes.
+    except Exception as error:
+        return Failure(path, 0, "read", type(error).__name__, str(error))
+    try:
+        return decode_image(encoded, channels)
+    except (ImageError, NullValueError) as error:
+        return Failure(path, 0, "decode", type(error).__name__, str(error), encoded)
+
+
+def _block(
+    maker: BlockMaker,
+    images: Sequence[np.ndarray],
+    paths: Sequence[str],
+    failures: Sequence[Failure],
+) -> Block:
+    if not images:
+        return maker.failed(failures)
+    batch = pa.RecordBatch.from_arrays([images_to_column(images)], [IMAGE_COLUMN])
+    return maker.block(batch, np.zeros(len(images), np.int64), failures, paths)
+
+
+def _slices(files: Sequence[InputFile], split_bytes: int) -> Iterator[tuple[tuple[str, ...], int]]:
+    paths: list[str] = []
+    size = 0
+    for file in files:
+        full = len(paths) == MAX_FILES_PER_SPLIT or size + file.size_bytes > split_bytes
+        if paths and full:
+            yield tuple(paths), size
+            paths, size = [], 0
+        paths.append(file.path)
+        size += file.size_bytes
+    if paths:
+        yield tuple(paths), size
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
