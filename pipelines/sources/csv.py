@@ -1,0 +1,229 @@
+"""CSV files: a row is a record as RFC 4180 quotes it, a column a field."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.sources.base import (
+    BLOCK_ROWS,
+    BlockMaker,
+    InputError,
+    Source,
+    SourcePlan,
+    own_columns,
+)
+from pipelines.sources.csv_rows import CsvDialect, CsvRows, header_names, read_rows, record_text
+from pipelines.sources.sampling import sample_files
+from pipelines.sources.streams import DamagedFileError
+from pipelines.sources.text_values import MIXED, TYPES, as_fed, convert, infer_field
+from pipelines.splits import InputFile, Split, bare_name
+from transforms.block import Block
+from transforms.failures import Failure
+
+
+@dataclasses.dataclass(frozen=True)
+class CsvSource(Source):
+    """Reads CSV, plain or gzipped, one split a file.
+
+    A record with too many or too few fields, or a value that is not of its column's type, is
+    a failure of its own. Types are those of most values in the first records; a column that
+    is only kept is text if not all of them fit. An empty field is null, or an empty string
+    in a column of text.
+
+    Attributes:
+      delimiter: between fields; None means a tab in files named `.tsv`, else a comma.
+      has_header: whether the first record names the columns.
+      types: the names in `TYPES` of columns whose type is not to be guessed.
+    """
+
+    name: ClassVar[str] = "csv"
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
+    row_unit: ClassVar[str] = "row"
+
+    delimiter: str | None = None
+    has_header: bool = True
+    types: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
+        """Declares how the files are written."""
+        parser.add_argument(
+            "--csv_delimiter",
+            metavar="CHARACTER",
+            type=_delimiter,
+            help="between the fields of CSV input, or tab (default: a comma, a tab for .tsv)",
+        )
+        parser.add_argument(
+            "--csv_no_header",
+            action="store_true",
+            help="CSV input starts with a row; its columns are f0, f1, …",
+        )
+        parser.add_argument(
+            "--csv_types",
+            metavar="COLUMN=TYPE,…",
+            type=_types,
+            default=(),
+            help=f"types of CSV columns: {', '.join(TYPES)} (default: by their first values)",
+        )
+
+    @classmethod
+    def from_args(cls, flags: argparse.Namespace) -> CsvSource:
+        """The source that the flags ask for."""
+        return cls(flags.csv_delimiter, not flags.csv_no_header, flags.csv_types)
+
+    def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
+        """One split a file; the first file names the columns."""
+        splits = tuple(
+            Split(index, (file.path,), size_bytes=file.size_bytes)
+            for index, file in enumerate(files)
+        )
+        samples = sample_files(files, self._first_rows)
+        if samples.is_empty:
+            return SourcePlan(splits, pa.schema([]), rows=0)
+        if not samples.by_path:
+            raise InputError(
+                f"expected CSV. Received: {files[0].path}, whose first record cannot be read. "
+                "Check the files, --csv_delimiter and --csv_no_header."
+            )
+        path = next(iter(samples.by_path))
+        texts = [batch for batches in samples.by_path.values() for batch in batches]
+        schema = own_columns(self._inferred(texts[0].schema.names, texts), path)
+        if not any(batch.num_rows for batch in texts) and len(texts) == len(files):
+            # Headers alone tell no types.
+            return SourcePlan(splits, pa.schema([]), rows=0)
+        return SourcePlan(splits, schema)
+
+    def columns_schema(self) -> pa.Schema:
+        """The columns with types that suit what they feed, and what is only kept."""
+        request = self.wanted
+        fields = []
+        for name in request.columns:
+            field = request.schema.field(name)
+            if name in request.fed:
+                field = as_fed(field, request.fed[name])
+            elif MIXED in (field.metadata or {}):
+                field = pa.field(name, pa.string())
+            fields.append(field.remove_metadata())
+        return pa.schema(fields)
+
+    def read(self, split: Split) -> Iterator[Block]:
+        """Reads a file from its first record to its last, in blocks."""
+        path = split.files[0]
+        maker = BlockMaker(split, self.columns_schema())
+        dialect = self._dialect(path)
+        row = 0
+        try:
+            names = header_names(path, dialect)
+            for part in read_rows(path, names, dialect) if names else ():
+                for piece in _pieces(part):
+                    yield self._block(maker, path, piece)
+                row += len(part.rows) + len(part.bad)
+        except DamagedFileError as error:
+            message = f"the rest of the file cannot be read: {error}"
+            yield maker.failed([Failure(path, row, "read", type(error).__name__, message)])
+        yield maker.last()
+
+    def _dialect(self, path: str) -> CsvDialect:
+        is_tsv = bare_name(path).endswith(".tsv")
+        return CsvDialect(self.delimiter or ("\t" if is_tsv else ","), self.has_header)
+
+    def _block(self, maker: BlockMaker, path: str, part: CsvRows) -> Block:
+        failures = [
+            Failure(path, row, "decode", "CsvError", message, text)
+            for row, text, message in part.bad
+        ]
+        schema = self.columns_schema()
+        missing = [name for name in schema.names if name not in part.texts.schema.names]
+        if missing:
+            message = (
+                f"expected column '{missing[0]}', as in the first file. "
+                f"Received: {', '.join(part.texts.schema.names)}."
+            )
+            return maker.failed(
+                failures
+                + [Failure(path, int(row), "read", "KeyError", message) for row in part.rows]
+            )
+        columns: list[pa.Array] = []
+        misfits: dict[int, str] = {}
+        for field in schema:
+            column, found = convert(part.texts.column(field.name), field.type)
+            columns.append(column)
+            for at, problem in found:
+                misfits.setdefault(at, f"column '{field.name}' is no {field.type}: {problem}")
+        batch = pa.RecordBatch.from_arrays(columns, schema=schema) if columns else None
+        rows = part.rows
+        if misfits and batch is not None:
+            failures += [
+                Failure(
+                    path,
+                    int(rows[at]),
+                    "decode",
+                    "CsvError",
+                    message,
+                    record_text(part.texts, at, self._dialect(path)),
+                )
+                for at, message in misfits.items()
+            ]
+            kept = np.ones(len(rows), bool)
+            kept[list(misfits)] = False
+            batch, rows = batch.filter(pa.array(kept)), rows[kept]
+        return maker.block(batch, rows, sorted(failures, key=lambda failure: failure.row or 0))
+
+    def _first_rows(self, path: str) -> list[pa.RecordBatch] | None:
+        try:
+            dialect = self._dialect(path)
+            names = header_names(path, dialect)
+            rows = next(read_rows(path, names, dialect), None) if names else None
+        except DamagedFileError:
+            # Reading will meet it again, and account for it.
+            return None
+        return [] if rows is None else [rows.texts]
+
+    def _inferred(self, names: Sequence[str], texts: Sequence[pa.RecordBatch]) -> pa.Schema:
+        given = dict(self.types)
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise InputError(
+                f"expected --csv_types for columns of the input. Received: {unknown[0]!r}; the "
+                f"columns are {', '.join(names)}."
+            )
+        fields = []
+        for name in names:
+            if name in given:
+                fields.append(pa.field(name, TYPES[given[name]]))
+                continue
+            values = [batch.column(name) for batch in texts if name in batch.schema.names]
+            fields.append(infer_field(name, pa.concat_arrays(values)))
+        return pa.schema(fields)
+
+
+def _pieces(part: CsvRows) -> Iterator[CsvRows]:
+    """The same records a block at a time; the first piece has all the bad ones."""
+    if len(part.rows) or part.bad:
+        yield CsvRows(part.texts.slice(0, BLOCK_ROWS), part.rows[:BLOCK_ROWS], part.bad)
+    for start in range(BLOCK_ROWS, len(part.rows), BLOCK_ROWS):
+        stop = start + BLOCK_ROWS
+        yield CsvRows(part.texts.slice(start, BLOCK_ROWS), part.rows[start:stop], [])
+
+
+def _delimiter(text: str) -> str:
+    delimiter = "\t" if text in ("tab", "\\t") else text
+    if len(delimiter.encode()) != 1 or delimiter in '"\r\n':
+        raise argparse.ArgumentTypeError(f"expected one ASCII character or tab. Received: {text!r}")
+    return delimiter
+
+
+def _types(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [item.rpartition("=") for item in text.split(",")]
+    for name, _, kind in pairs:
+        if not name or kind not in TYPES:
+            raise argparse.ArgumentTypeError(
+                f"expected column=type pairs with types {', '.join(TYPES)}. Received: {text!r}"
+            )
+    return tuple((name, kind) for name, _, kind in pairs)
