@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	    echo "Install one (Debian: apt-get install python3 python3-venv) or pass PYTHONS=/path/to/python." >&2; \
 	    exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	    --editable '.[dev,images,legacy]' --constraint constraints.txt
+	    --editable '.[dev,images,legacy,report]' --constraint constraints.txt
 	@touch $@
 
 demo: $(STAMP)
