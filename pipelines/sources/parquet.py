@@ -36,6 +36,7 @@ _FOOTER_THREADS = 16
 # Row groups up to this size are fetched from remote storage in a few large reads.
 _PREFETCH_BYTES = 128 * 2**20
 _STREAM_BUFFER_BYTES = 2**20
+_PROBED_ROWS = 64
 
 # What is wrong inside a file comes as one of these; the last, from names in a footer.
 _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
@@ -86,19 +87,24 @@ class ParquetSource(Source):
                 message = f"the file cannot be read: {error}"
                 yield maker.failed([Failure(path, split.first_row, "read", _name(error), message)])
             else:
-                yield from self._blocks(file, split, maker)
+                yield from self._blocks(handle, file, split, maker)
         yield maker.last()
 
-    def _blocks(self, file: pq.ParquetFile, split: Split, maker: BlockMaker) -> Iterator[Block]:
+    def _blocks(
+        self, handle: Any, file: pq.ParquetFile, split: Split, maker: BlockMaker
+    ) -> Iterator[Block]:
         path, row = split.files[0], split.first_row
+        names = self.columns_schema().names
         stop = file.num_row_groups if split.stop is None else split.stop
         refusal = _refusal(file.schema_arrow, self.columns_schema())
+        block_rows = 0
         for index in range(split.start, stop):
             end = row + file.metadata.row_group(index).num_rows
             problem = refusal
             if problem is None:
                 try:
-                    for batch in self._batches(file, index):
+                    block_rows = block_rows or _block_rows(handle, file, index, names)
+                    for batch in _batches(file, index, block_rows, names):
                         yield self._block(batch, row, path, maker)
                         row += batch.num_rows
                 except _DAMAGE as error:
@@ -108,16 +114,6 @@ class ParquetSource(Source):
                 rows = range(row, min(row + BLOCK_ROWS, end))
                 yield maker.failed([Failure(path, at, "read", name, message) for at in rows])
                 row = rows.stop
-
-    def _batches(self, file: pq.ParquetFile, index: int) -> Iterator[pa.RecordBatch]:
-        names = self.columns_schema().names
-        rows = _block_rows(file.metadata.row_group(index), names)
-        for batch in file.iter_batches(rows, row_groups=[index], columns=names):
-            # Columns that repeat few values unpack to far more than the footer tells.
-            pieces = -(-batch.nbytes // (2 * BLOCK_BYTES)) or 1
-            step = -(-batch.num_rows // pieces) or 1
-            for start in range(0, batch.num_rows, step):
-                yield batch.slice(start, step)
 
     def _block(self, batch: pa.RecordBatch, row: int, path: str, maker: BlockMaker) -> Block:
         schema = self.columns_schema()
@@ -142,6 +138,17 @@ class ParquetSource(Source):
         kept = np.ones(batch.num_rows, bool)
         kept[list(misfits)] = False
         return maker.block(good.filter(pa.array(kept)), rows[kept], failures)
+
+
+def _batches(
+    file: pq.ParquetFile, index: int, rows: int, names: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """A row group's rows, so many at once, or fewer where they are larger than the first ones."""
+    for batch in file.iter_batches(rows, row_groups=[index], columns=names):
+        pieces = -(-batch.nbytes // (2 * BLOCK_BYTES)) or 1
+        step = -(-batch.num_rows // pieces) or 1
+        for start in range(0, batch.num_rows, step):
+            yield batch.slice(start, step)
 
 
 def _fitted(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Misfit]]:
@@ -203,12 +210,12 @@ def _file_splits(
     if footer is None or file.size_bytes <= split_bytes or footer.num_row_groups < 2:
         yield Split(0, (file.path,), size_bytes=file.size_bytes)
         return
+    # Stored sizes are those of columns; unpacked ones share the file out as well.
+    all_bytes = sum(footer.row_group(index).total_byte_size for index in _groups(footer)) or 1
     start = first_row = rows = size = 0
-    for index in range(footer.num_row_groups):
+    for index in _groups(footer):
         group = footer.row_group(index)
-        group_bytes = sum(
-            group.column(column).total_compressed_size for column in range(group.num_columns)
-        )
+        group_bytes = file.size_bytes * group.total_byte_size // all_bytes
         if index > start and size + group_bytes > split_bytes:
             yield Split(0, (file.path,), start, index, first_row, size)
             start, first_row, size = index, rows, 0
@@ -219,12 +226,12 @@ def _file_splits(
 
 def _open(handle: Any, remote: bool) -> pq.ParquetFile:
     footer = pq.read_metadata(handle)
-    counts = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
+    counts = [footer.row_group(index).num_rows for index in _groups(footer)]
     if sum(counts) != footer.num_rows or min(counts, default=0) < 0:
         # No checksum protects a footer, and every row it names may become a failure.
         raise pa.ArrowInvalid("the footer's numbers of rows do not add up")
     largest = max(
-        (footer.row_group(index).total_byte_size for index in range(footer.num_row_groups)),
+        (footer.row_group(index).total_byte_size for index in _groups(footer)),
         default=0,
     )
     return pq.ParquetFile(
@@ -236,16 +243,24 @@ def _open(handle: Any, remote: bool) -> pq.ParquetFile:
     )
 
 
-def _block_rows(group: pq.RowGroupMetaData, names: Sequence[str]) -> int:
-    """How many rows of some columns make a block."""
-    wanted = set(names)
-    columns = [group.column(index) for index in range(group.num_columns)]
-    size = sum(
-        column.total_uncompressed_size
-        for column in columns
-        if column.path_in_schema in wanted or column.path_in_schema.split(".")[0] in wanted
-    )
-    return max(1, min(BLOCK_ROWS, BLOCK_BYTES * max(1, group.num_rows) // max(1, size)))
+def _block_rows(handle: Any, file: pq.ParquetFile, index: int, names: Sequence[str]) -> int:
+    """How many rows of some columns make a block, by a row group's first ones.
+
+    The footer tells encoded sizes only, and Arrow aborts the process where those of a damaged
+    footer are asked for.
+    """
+    unbuffered = pq.ParquetFile(
+        handle, metadata=file.metadata, buffer_size=_STREAM_BUFFER_BYTES,
+        page_checksum_verification=True,
+    )  # fmt: skip
+    first = next(unbuffered.iter_batches(_PROBED_ROWS, row_groups=[index], columns=names), None)
+    if first is None or not first.nbytes:
+        return BLOCK_ROWS
+    return max(1, min(BLOCK_ROWS, BLOCK_BYTES * first.num_rows // first.nbytes))
+
+
+def _groups(footer: pq.FileMetaData) -> range:
+    return range(footer.num_row_groups)
 
 
 def _name(error: BaseException) -> str:
