@@ -41,7 +41,7 @@ def test_the_chosen_size_is_within_the_tolerance_of_the_best(
         batches += 1
     best = max(rows / seconds(rows) for rows in sizes)
     assert tuner.chosen / seconds(tuner.chosen) >= 0.9 * best
-    assert batches <= 80
+    assert batches <= 130
 
 
 def test_of_equal_rates_the_smaller_size_is_chosen() -> None:
@@ -51,6 +51,36 @@ def test_of_equal_rates_the_smaller_size_is_chosen() -> None:
     assert tuner.chosen == 256
     rates = {size.rows: size.rows_per_second for size in tuner.measured}
     assert rates[256] >= (1 - TOLERANCE) * max(rates.values())
+
+
+def test_a_smaller_size_behind_a_valley_is_found() -> None:
+    rates = {64: 9.0, 128: 10.0, 256: 7.2, 512: 7.0, 1024: 7.0, 2048: 8.0, 4096: 7.4, 8192: 7.0}
+    tuner = RateTuner(list(rates), 2048)
+    while not tuner.is_done:
+        tuner.observe(tuner.current, tuner.current / rates[tuner.current])
+    assert tuner.chosen == 128
+
+
+def test_what_else_the_machine_does_for_a_while_does_not_decide() -> None:
+    tuner = RateTuner(ladder(16384, 1), 2048)
+    batches = 0
+    while not tuner.is_done:
+        rows = tuner.current
+        # All batches of the best size, but for those at the end, come while the machine is busy.
+        slow = 1.3 if rows == 4096 and batches < 12 else 1.0
+        tuner.observe(rows, 1e-2 * max(1.0, rows / 4096) * slow)
+        batches += 1
+    assert tuner.chosen == 4096
+
+
+def test_looking_below_the_start_costs_few_rows() -> None:
+    tuner = RateTuner(ladder(65536, 1), 4096)
+    rows_below = 0
+    while not tuner.is_done:
+        rows_below += tuner.current if tuner.current < 4096 else 0
+        tuner.observe(tuner.current, tuner.current * 1e-5)
+    assert tuner.chosen == 1
+    assert rows_below <= 8 * 4096
 
 
 def test_other_sizes_and_the_first_batch_say_nothing() -> None:

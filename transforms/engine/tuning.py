@@ -10,9 +10,13 @@ from collections.abc import Sequence
 TOLERANCE = 0.02
 # The first batch of a size chooses kernels and grows the allocator; it does not count.
 _MEASURED_BATCHES = 4
-# Two steps that gain nothing end the search: one alone may be noise.
+# Two steps that gain nothing end the way up, two that lose much the way down: one may be noise.
 _STEPS_WITHOUT_GAIN = 2
-_FAR_BEHIND = 0.05
+_MUCH = 0.3
+# Sizes that are so near to the best are run again in turn, so often: what else the machine does
+# lasts longer than the few batches of one size.
+_NEAR = 0.3
+_ROUNDS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +35,10 @@ class TunedSize:
 class RateTuner:
     """Proposes sizes and learns from their times; a hill climb with a memory of every size.
 
-    Starts where the rule of thumb starts, doubles while that pays, then halves while nothing is
-    lost. In the manner of the quick search of Triton's model analyzer, which reaches most of
-    the gain in a fraction of the sizes.
+    Starts where the rule of thumb starts, doubles while that pays, then halves until much is
+    lost, which costs no more rows than one more batch of the start each time; then runs again
+    what came near. In the manner of the quick search of Triton's model analyzer, which reaches
+    most of the gain in a fraction of the sizes.
     """
 
     def __init__(self, sizes: Sequence[int], start: int) -> None:
@@ -49,6 +54,7 @@ class RateTuner:
         self._seconds: dict[int, list[float]] = collections.defaultdict(list)
         self._rates: dict[int, float] = {}
         self._without_gain = 0
+        self._again: list[int] | None = None
         self.current = self._start
         self.is_done = False
 
@@ -69,6 +75,10 @@ class RateTuner:
         """Takes one clean batch into account; others than of the current size say nothing."""
         if self.is_done or rows != self.current:
             return
+        if self._again is not None:
+            self.confirm(rows, seconds)
+            self._next()
+            return
         times = self._seconds[rows]
         times.append(seconds)
         if len(times) < _MEASURED_BATCHES:
@@ -79,7 +89,7 @@ class RateTuner:
         self._go_on(rows, rate, best_before)
 
     def confirm(self, rows: int, seconds: float) -> None:
-        """Takes another batch of a measured size into account, after the search."""
+        """Takes another batch of a measured size into account; that of a search is `observe`'s."""
         if rows in self._rates:
             self._rates[rows] = max(self._rates[rows], rows / max(seconds, 1e-9))
 
@@ -88,12 +98,14 @@ class RateTuner:
         self._up = [size for size in self._up if size < rows]
         self._down = [size for size in self._down if size < rows]
         self._rates = {size: rate for size, rate in self._rates.items() if size < rows}
+        if self._again is not None:
+            self._again = [size for size in self._again if size < rows]
         if self.current >= rows and not self.is_done:
             self._next()
 
     def _go_on(self, rows: int, rate: float, best_before: float) -> None:
         if rows < self._start:
-            is_worth_it = rate >= (1 - TOLERANCE) * best_before
+            is_worth_it = rate >= (1 - _MUCH) * best_before
         else:
             is_worth_it = rate > (1 + TOLERANCE) * best_before
         self._without_gain = 0 if is_worth_it else self._without_gain + 1
@@ -106,19 +118,25 @@ class RateTuner:
     def _next(self) -> None:
         if self._up:
             self.current = self._up.pop(0)
-        elif self._down and self._start_is_good:
-            if self.current > self._start:
+            return
+        if self._down:
+            if self.current >= self._start:
                 self._without_gain = 0
             self.current = self._down.pop(0)
+            return
+        if self._again is None:
+            near = self._near
+            self._again = near * _ROUNDS if len(near) > 1 else []
+        if self._again:
+            self.current = self._again.pop(0)
         else:
             self.is_done = True
             self.current = self.chosen
 
     @property
-    def _start_is_good(self) -> bool:
-        """Whether a size below the start may be the one; not where the start is far behind."""
+    def _near(self) -> list[int]:
         best = max(self._rates.values(), default=0.0)
-        return self._rates.get(self._start, best) >= (1 - _FAR_BEHIND) * best
+        return [rows for rows, rate in sorted(self._rates.items()) if rate >= (1 - _NEAR) * best]
 
 
 def _doubling(start: int, sizes: Sequence[int]) -> list[int]:
