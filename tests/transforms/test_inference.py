@@ -470,7 +470,6 @@ def test_blocks_keep_their_order_failures_and_counts(mlp: Any) -> None:
             "expected preprocess or input_map. Received: both",
         ),
     ],
-    ids=str,
 )
 def test_refused_at_construction(mlp: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

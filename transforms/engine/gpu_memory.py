@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import uuid
+from collections.abc import Iterator
+
+_NOT_FOUND = 6
 
 
 class _Memory(ctypes.Structure):
@@ -13,43 +18,78 @@ class _Memory(ctypes.Structure):
     )
 
 
-def total_memory_bytes(index: int) -> int:
-    """Bytes of memory that GPU `index` has in all, whoever uses it.
+def total_memory_bytes(ordinal: int) -> int:
+    """Bytes of memory that a GPU has in all, whoever uses it.
+
+    Args:
+      ordinal: CUDA's number of it, which is TensorFlow's too: its place among the devices that
+        `CUDA_VISIBLE_DEVICES` leaves to the process.
 
     Raises:
-      OSError: the NVIDIA driver's management library is missing or refuses.
+      OSError: a library of the NVIDIA driver is missing or refuses.
     """
-    return int(_memory(index).total)
+    return int(_memory(ordinal).total)
 
 
-def free_memory_bytes(index: int) -> int:
-    """Bytes of memory that no process holds on GPU `index` just now.
+def free_memory_bytes(ordinal: int) -> int:
+    """Bytes of memory that no process holds on a GPU just now.
+
+    Args:
+      ordinal: as for `total_memory_bytes`.
 
     Raises:
-      OSError: the NVIDIA driver's management library is missing or refuses.
+      OSError: a library of the NVIDIA driver is missing or refuses.
     """
-    return int(_memory(index).free)
+    return int(_memory(ordinal).free)
 
 
-def _memory(index: int) -> _Memory:
+def _memory(ordinal: int) -> _Memory:
+    identity = _identity(ordinal)
+    memory = _Memory()
+    with _management_library() as library:
+        handle = _handle(library, identity)
+        _check(
+            "nvmlDeviceGetMemoryInfo", library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
+        )
+    return memory
+
+
+def _identity(ordinal: int) -> uuid.UUID:
+    """The device's UUID, the only name that CUDA and the management library share.
+
+    CUDA numbers the visible devices, fastest first unless told otherwise; the management library
+    numbers all of them by bus. A slice of a GPU (MIG) has a UUID of its own.
+    """
+    library = ctypes.CDLL("libcuda.so.1")
+    _check("cuInit", library.cuInit(0))
+    device = ctypes.c_int()
+    _check("cuDeviceGet", library.cuDeviceGet(ctypes.byref(device), ctypes.c_int(ordinal)))
+    identity = (ctypes.c_ubyte * 16)()
+    _check("cuDeviceGetUuid", library.cuDeviceGetUuid_v2(ctypes.byref(identity), device))
+    return uuid.UUID(bytes=bytes(identity))
+
+
+def _handle(library: ctypes.CDLL, identity: uuid.UUID) -> ctypes.c_void_p:
+    handle = ctypes.c_void_p()
+    for kind in ("GPU", "MIG"):
+        name = f"{kind}-{identity}".encode()
+        status = library.nvmlDeviceGetHandleByUUID(ctypes.c_char_p(name), ctypes.byref(handle))
+        if status != _NOT_FOUND:
+            break
+    _check("nvmlDeviceGetHandleByUUID", status)
+    return handle
+
+
+@contextlib.contextmanager
+def _management_library() -> Iterator[ctypes.CDLL]:
     library = ctypes.CDLL("libnvidia-ml.so.1")
-    _check(library.nvmlInit_v2(), "nvmlInit")
+    _check("nvmlInit", library.nvmlInit_v2())
     try:
-        handle = ctypes.c_void_p()
-        _check(
-            library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)),
-            "nvmlDeviceGetHandleByIndex",
-        )
-        memory = _Memory()
-        _check(
-            library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)),
-            "nvmlDeviceGetMemoryInfo",
-        )
-        return memory
+        yield library
     finally:
         library.nvmlShutdown()
 
 
-def _check(status: int, call: str) -> None:
+def _check(call: str, status: int) -> None:
     if status != 0:
-        raise OSError(f"expected {call} to succeed. Received: NVML status {status}.")
+        raise OSError(f"expected {call} to succeed. Received: status {status} from the driver.")

@@ -25,6 +25,7 @@ from transforms.engine.group_queue import (
     settle,
 )
 from transforms.engine.ladder import padded_rows
+from transforms.engine.memory_guard import MemoryGuard
 from transforms.engine.recovery import WAITS_SECONDS, Recovery
 from transforms.engine.replicas import Replicas
 from transforms.engine.signature import Signature, TensorField
@@ -119,6 +120,7 @@ class Predictor:
             replicas.count, requested=rows, most_bytes=queue_bytes // 2, tuned=tuned_rows
         )
         self._on_tuned = on_tuned
+        self._guard = MemoryGuard(replicas, self.sizer)
         self.batch_rows = replicas.count
         self._model = model
         self._queue = GroupQueue(queue_bytes, max_wait_seconds)
@@ -137,7 +139,9 @@ class Predictor:
             self.sizer,
             padded_rows=self._padded,
             row_bytes=_row_bytes,
-            predicted_rows=lambda columns: None,
+            predicted_rows=lambda columns: (
+                self._guard.rows_after_failure() if self._is_static else None
+            ),
             waits_seconds=waits_seconds,
         )
         self.ready_at = time.time()
@@ -304,6 +308,7 @@ class Predictor:
         step = self._step_for(columns)
         rows = count_rows(columns)
         padded = self._padded(rows)
+        self._guard.start()
         tensors = step(slice_for_replicas(pad(columns, padded), self.replicas.count))
         self.statistics.batches[padded] += 1
         self.statistics.padded_rows += padded - rows
@@ -312,6 +317,8 @@ class Predictor:
     def _collect(self, tensors: list[Tensors], rows: int) -> dict[str, np.ndarray]:
         slices = [{name: tensor.numpy() for name, tensor in outputs.items()} for outputs in tensors]
         _check_rows(slices, rows)
+        if self._is_static:
+            self._guard.observe(self._padded(rows))
         self.statistics.rows += rows
         return gather(slices, rows)
 
@@ -345,6 +352,7 @@ class Predictor:
     def _prepare(self, step: Step) -> None:
         self._is_static = all(field.is_static for field in step.fields)
         if self._is_static:
+            self._guard.prepare(step)
             self.batch_rows = self.sizer.rows_for(field_row_bytes(step.fields))
             self.warm_up = warm_up(step, self.replicas.count, self.batch_rows)
 
