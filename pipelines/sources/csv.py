@@ -145,10 +145,8 @@ class CsvSource(Source):
                 f"expected column '{missing[0]}', as in the first file. "
                 f"Received: {', '.join(part.texts.schema.names)}."
             )
-            return maker.failed(
-                failures
-                + [Failure(path, int(row), "read", "KeyError", message) for row in part.rows]
-            )
+            failures += [Failure(path, int(row), "read", "KeyError", message) for row in part.rows]
+            return maker.failed(sorted(failures, key=_row))
         columns: list[pa.Array] = []
         misfits: dict[int, str] = {}
         for field in schema:
@@ -173,7 +171,7 @@ class CsvSource(Source):
             kept = np.ones(len(rows), bool)
             kept[list(misfits)] = False
             batch, rows = batch.filter(pa.array(kept)), rows[kept]
-        return maker.block(batch, rows, sorted(failures, key=lambda failure: failure.row or 0))
+        return maker.block(batch, rows, sorted(failures, key=_row))
 
     def _first_rows(self, path: str) -> list[pa.RecordBatch] | None:
         try:
@@ -204,12 +202,18 @@ class CsvSource(Source):
 
 
 def _pieces(part: CsvRows) -> Iterator[CsvRows]:
-    """The same records a block at a time; the first piece has all the bad ones."""
-    if len(part.rows) or part.bad:
-        yield CsvRows(part.texts.slice(0, BLOCK_ROWS), part.rows[:BLOCK_ROWS], part.bad)
-    for start in range(BLOCK_ROWS, len(part.rows), BLOCK_ROWS):
-        stop = start + BLOCK_ROWS
-        yield CsvRows(part.texts.slice(start, BLOCK_ROWS), part.rows[start:stop], [])
+    """The same records a block at a time."""
+    bad = part.bad
+    for start in range(0, max(len(part.rows), len(bad) and 1), BLOCK_ROWS):
+        rows = part.rows[start : start + BLOCK_ROWS]
+        is_last = start + BLOCK_ROWS >= len(part.rows)
+        here = len(bad) if is_last else sum(record.row < rows[-1] for record in bad)
+        yield CsvRows(part.texts.slice(start, BLOCK_ROWS), rows, bad[:here])
+        bad = bad[here:]
+
+
+def _row(failure: Failure) -> int:
+    return failure.row or 0
 
 
 def _delimiter(text: str) -> str:

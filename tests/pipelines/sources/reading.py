@@ -73,6 +73,8 @@ def read(source: Source, split: Split, *, image_blocks: bool = False) -> Reading
         numbers = [row["_row"] for row in rows]
         assert numbers == sorted(numbers)
         assert not set(numbers) & {failure.row for failure in failures}
+        failed = [failure.row for failure in failures if failure.row is not None]
+        assert failed == sorted(failed)
         assert {row["_source"] for row in rows} <= set(split.files)
     assert {failure.source for failure in failures} <= set(split.files)
     return Reading(rows, failures, total)

@@ -263,6 +263,20 @@ def test_blocks_are_bounded(tmp_path):
     assert [block.batch.num_rows for block in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 808, 0]
 
 
+def test_failures_keep_their_order_over_blocks(tmp_path):
+    rows = [[*row[:2], "t"] for row in ROWS]
+    rows[1:9000:3000] = [[1]] * 3
+    rows[2:9000:3000] = [[2, "oops", "t"]] * 3
+    source = CsvSource()
+    path = write(tmp_path / "a.csv", rows)
+    made = plan(source, path)
+    fed = source.prepared(ReadRequest(made.schema, fed={"x": TensorField("x", "float32")}))
+    expected = [1, 2, 3001, 3002, 6001, 6002]
+    assert read(fed, made.splits[0]).failed_rows == expected
+    counts = [len(block.failures) for block in fed.read(made.splits[0])]
+    assert counts == [4, 2, 0, 0]
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"\n \r\n", b"\xef\xbb\xbf", b"id,x", b"id,x\n", gzip.compress(b"id,x\n")]
 )
