@@ -75,7 +75,7 @@ def run_bare(model_path: str, rows: int, block_rows: int) -> None:
         input_signature=[tf.TensorSpec([None, FEATURES], tf.float32)],
     )
     call(tf.zeros([block_rows, FEATURES])).numpy()
-    with _measured():
+    with Measured():
         for block in generate(rows, block_rows):
             look(call(tf.constant(block)).numpy())
 
@@ -90,7 +90,7 @@ def run_mirrorbeam(model_path: str, rows: int, block_rows: int) -> None:
 
     # Loads the model; the process keeps it for the pipeline.
     MirroredInferenceDoFn(InferenceSetup.checked(model_path, devices=("CPU:0",))).setup()
-    with _measured(), beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+    with Measured(), beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
         scored = (
             pipeline
             | beam.Create([(rows, block_rows)])
@@ -114,7 +114,7 @@ def look_at_batch(batch: Any) -> None:
     look(batch.column("scores").values.to_numpy().reshape(-1, CLASSES))
 
 
-class _measured:
+class Measured:
     """Prints what a block of code took, as JSON, with what was seen."""
 
     def __enter__(self) -> None:
