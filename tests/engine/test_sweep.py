@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from transforms.engine.ladder import ladder
+from transforms.engine.sizing import BatchSizer
 from transforms.engine.slicing import Columns, count_rows
 from transforms.engine.sweep import sweep
 
@@ -25,6 +26,7 @@ class Machine:
 
     def __init__(self, seconds: Callable[[int], float], replicas: int = 1, room: int = 1 << 40):
         self.replicas = types.SimpleNamespace(count=replicas)
+        self.sizer = BatchSizer(replicas)
         self.batches: list[int] = []
         self._seconds = seconds
         self._room = room
@@ -65,6 +67,14 @@ def test_a_size_that_does_not_fit_ends_the_way_up() -> None:
     assert found.too_large == 16_384
     assert found.chosen == 8192
     assert max(size.rows for size in found.sizes) <= 10_000
+
+
+def test_what_is_predicted_not_to_fit_is_not_tried() -> None:
+    machine = Machine(lambda rows: 1e-2 + rows * 1e-6)
+    machine.sizer.set_fitting(20_000)
+    assert swept(machine).chosen == 20_000
+    assert swept(machine, most_rows=5000).chosen == 5000
+    assert max(machine.batches) == 20_000
 
 
 def test_what_does_not_fit_at_all_is_raised() -> None:

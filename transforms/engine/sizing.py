@@ -64,6 +64,11 @@ class BatchSizer:
         """The search, once it has begun."""
         return self._tuner
 
+    @property
+    def fitting_rows(self) -> int | None:
+        """The most rows of a batch that fit the memory, as predicted; None for no limit."""
+        return self._fitting_rows
+
     def set_fitting(self, rows: int | None) -> None:
         """Takes the most rows of a batch that fit the memory, as predicted; None for no limit."""
         self._fitting_rows = rows

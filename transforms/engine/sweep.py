@@ -77,7 +77,7 @@ def sweep(
       predictor: idle; its batches are made of the sample's rows, repeated.
       sample: a few rows by field name, of one shape.
       seconds: the search ends after about this long; the smallest size is measured at any rate.
-      most_rows: largest batch to try, as the memory is predicted to hold.
+      most_rows: largest batch to try, if not what the predictor takes to fit the memory.
       measure_peak: calls a function and gives its result with the peak bytes of a device.
 
     Raises:
@@ -87,7 +87,8 @@ def sweep(
     if not count_rows(sample):
         raise ValueError("expected a sample with at least one row. Received: none.")
     row_bytes = max(1, sum(map(array_bytes, sample.values())) // count_rows(sample))
-    most = min(MOST_ROWS, MOST_BYTES // row_bytes, most_rows or MOST_ROWS)
+    limits = [MOST_ROWS, MOST_BYTES // row_bytes, most_rows, predictor.sizer.fitting_rows]
+    most = min(limit for limit in limits if limit is not None)
     sizes = ladder(max(1, most), predictor.replicas.count)
     affordable = int(_rate_of_few(predictor, sample) * seconds / _FIRST_BATCHES)
     tuner = RateTuner(sizes, min(START_ROWS, START_BYTES // row_bytes, affordable))
