@@ -14,6 +14,7 @@ from typing import NoReturn, Protocol
 from pipelines import options
 from pipelines.beam_options import refuse_undeclared
 from pipelines.errors import CommandError
+from pipelines.tune_options import add_tune_arguments
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,11 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
       0 when it is done, 1 when the job failed or was stopped, 2 when the command was wrong.
     """
     arguments = sys.argv[1:] if argv is None else argv
-    parser = build_parser(with_formats=list(arguments[:1]) == ["score"])
+    parser = build_parser(with_formats=list(arguments[:1]) in (["score"], ["tune"]))
     try:
         flags, rest = parser.parse_known_args(arguments)
         if flags.command is None:
-            parser.error("expected a command: score or inspect")
+            parser.error("expected a command: score, inspect or tune")
         own_flags = _long_flags(parser, flags.command)
         if flags.command == "score":
             refuse_undeclared(rest, own_flags)
@@ -115,6 +116,16 @@ def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
     inspect.add_argument("model", metavar="MODEL", help=options.MODEL_HELP)
     inspect.add_argument("--json", action="store_true", help="as JSON")
     options.add_model_arguments(inspect)
+    tune = commands.add_parser(
+        "tune",
+        allow_abbrev=False,
+        help="measure batch sizes on this machine's devices, and save the best for score",
+        description="Measures how fast a model is on rows of an input in batches of several "
+        "sizes, prints and saves what it finds. Other work on the devices falsifies it.",
+    )
+    add_tune_arguments(tune)
+    if with_formats:
+        options.add_source_arguments(tune)
     return parser
 
 

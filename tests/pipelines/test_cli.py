@@ -27,6 +27,7 @@ print("code", code, "heavy", [name for name in {HEAVY!r} if name in sys.modules]
         (["--version"], 0),
         (["score", "--help"], 0),
         (["inspect", "--help"], 0),
+        (["tune", "--help"], 0),
         ([], 2),
         (["scor"], 2),
         (["score"], 2),
@@ -34,6 +35,7 @@ print("code", code, "heavy", [name for name in {HEAVY!r} if name in sys.modules]
         ([*SCORE, "--batchsize", "3"], 2),
         ([*SCORE, "leftover"], 2),
         (["inspect", "m.keras", "--runner", "x"], 2),
+        (["tune", "--model", "m.keras", "--input", "in", "--runner", "x"], 2),
     ],
 )
 def test_help_and_argument_errors_import_neither_beam_nor_tensorflow(
@@ -77,8 +79,8 @@ def test_the_module_runs_as_the_command():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "expected a command: score or inspect"),
-        (["tune"], "invalid choice: 'tune'"),
+        ([], "expected a command: score, inspect or tune"),
+        (["tuna"], "invalid choice: 'tuna'"),
         (["score", "--input", "in"], "the following arguments are required: --model, --output"),
         ([*SCORE, "--batchsize", "3"], "Received: --batchsize. Did you mean --batch_size?"),
         ([*SCORE, "--runer=x"], "Received: --runer. Did you mean --runner?"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import uuid
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from pipelines import storage
 from pipelines.output_folder import OutputFolder
 from pipelines.tuning_folder import OutputTuningStore
+from tests.models import mlp_keras
 from tests.pipelines.jobs import plan
 from tests.pipelines.memory_filesystem import MemoryFileSystem
+from transforms.engine.opening import PredictorConfig, open_predictor, predictor_of
 from transforms.engine.tuning_store import load_rows, save_rows
 
 KEY = "0123456789abcdef" * 2
@@ -77,6 +80,24 @@ def test_overwriting_a_job_deletes_its_sizes_and_nothing_else(output: str) -> No
     folder.clear(earlier)
     assert list(storage.list_files(output)) == [mine]
     storage.delete([mine])
+
+
+@pytest.mark.usefixtures("logical_cpus")
+def test_what_a_worker_finds_while_it_scores_is_kept(tmp_path: Path) -> None:
+    spec, reference = mlp_keras(tmp_path)
+    output = tmp_path / "out"
+    config = PredictorConfig(spec, ("CPU:0",), tuning_stores=(OutputTuningStore(str(output)),))
+    lease = open_predictor(config)
+    predictor = predictor_of(lease)
+    rows = reference.rows(1 << 17)
+    for _ in range(100):
+        predictor.predict(rows)
+        if predictor.sizer.is_tuned:
+            break
+    [kept] = (output / "_mirrorbeam/tuning").iterdir()
+    assert json.loads(kept.read_text())["rows"] == predictor.sizer.found_rows
+    predictor.close()
+    lease.release()
 
 
 def test_no_empty_folder_is_left(tmp_path: Path) -> None:
