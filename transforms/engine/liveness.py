@@ -14,20 +14,20 @@ Inception, up to a fifth is missing.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from transforms.engine.memory import MemoryFit, fit
 from transforms.engine.operation_kinds import ALIASES, IN_PLACE, KEPT, LIST_WRITES
-from transforms.engine.replay import Operation, Recording, Value, record
+from transforms.engine.recording import Operation, Recording, Value, breadth_first
+from transforms.engine.replay import record
 
 if TYPE_CHECKING:
     from transforms.engine.step import Step
 
 # TensorFlow's allocator gives whole chunks: 0 to 40 % more than asked for, 7 % on average.
-_CHUNKS = 1.07
+CHUNK_SHARE = 1.07
 # Of the turns of a loop that may be under way ahead of their time, so many are, as a rule.
 _UNDER_WAY = 0.75
 # A number that a loop counts in.
@@ -56,7 +56,7 @@ def static_fit(step: Step, row_shapes: Mapping[str, tuple[int, ...]], kind: str)
         orders = (recording, breadth_first(recording))
         points.append((rows, max(peak_bytes_of(order, kind) for order in orders)))
     asked = fit(points)
-    return MemoryFit(asked.fixed_bytes, asked.bytes_per_row * _CHUNKS)
+    return MemoryFit(asked.fixed_bytes, asked.bytes_per_row * CHUNK_SHARE)
 
 
 def peak_bytes_of(recording: Recording, kind: str = "CPU") -> int:
@@ -68,28 +68,6 @@ def peak_bytes_of(recording: Recording, kind: str = "CPU") -> int:
         are copies that go with their last reader, and strings stay on the host.
     """
     return _Walk(recording, kind).peak_bytes
-
-
-def breadth_first(recording: Recording) -> Recording:
-    """The same work in the order of an executor, which takes up first what was ready first."""
-    operations = recording.operations
-    makers = {value.name: index for index, made in enumerate(operations) for value in made.outputs}
-    sources = [{makers[name] for name in each.inputs if name in makers} for each in operations]
-    readers: list[list[int]] = [[] for _ in operations]
-    for index, needed in enumerate(sources):
-        for source in needed:
-            readers[source].append(index)
-    waits = [len(needed) for needed in sources]
-    ready = collections.deque(index for index, count in enumerate(waits) if count == 0)
-    ordered = []
-    while ready:
-        index = ready.popleft()
-        ordered.append(operations[index])
-        for reader in readers[index]:
-            waits[reader] -= 1
-            if waits[reader] == 0:
-                ready.append(reader)
-    return dataclasses.replace(recording, operations=tuple(ordered))
 
 
 class _Walk:

@@ -7,11 +7,12 @@ SavedModel, whose work is inside calls, comes apart like any other model.
 
 from __future__ import annotations
 
-import dataclasses
-import heapq
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from transforms.engine.node_order import in_order
+from transforms.engine.recording import Operation, Recording, Value
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
@@ -19,57 +20,6 @@ _LOOPS = frozenset({"While", "StatelessWhile"})
 _LOOKUPS = frozenset({"LookupTableFind", "LookupTableFindV2"})
 # A string in a tensor, without its text.
 _STRING_BYTES = 24
-
-
-class Value(NamedTuple):
-    """A tensor, or the variable behind a handle.
-
-    Attributes:
-      name: of its own within one replay.
-      size_bytes: what it takes. Where only running tells a dimension, the first such counts as
-        the rows and every other as one.
-      on_host: a string; no GPU holds it.
-      is_variable: it stays, whoever reads it.
-    """
-
-    name: str
-    size_bytes: int
-    on_host: bool = False
-    is_variable: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Operation:
-    """One operation, or a whole loop.
-
-    Attributes:
-      kind: TensorFlow's name for it.
-      inputs: names of the values that it reads.
-      outputs: what it makes. A list that a loop fills has the bytes of all its items.
-      body: what one turn of a loop does. Its arguments and results go with each other.
-      ahead: how many turns TensorFlow may have under way.
-    """
-
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[Value, ...]
-    body: Recording | None = None
-    ahead: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """What a function does.
-
-    Attributes:
-      arguments: what it is given, as far as it is read.
-      operations: in an order in which they can run, without those that no result needs.
-      results: names of the values it gives.
-    """
-
-    arguments: tuple[Value, ...]
-    operations: tuple[Operation, ...]
-    results: tuple[str, ...]
 
 
 def record(
@@ -145,7 +95,7 @@ class _Replay:
             output, _, index = place.partition(":")
             return made[name][self._offset(nodes[name], output) + int(index or 0)]
 
-        for node in _in_order(function.node_def, results):
+        for node in in_order(function.node_def, results):
             references = [each for each in node.input if not each.startswith("^")]
             if node.op == "Merge":
                 # What comes round a loop of TensorFlow 1 is not there yet.
@@ -311,38 +261,6 @@ class _Replay:
         sizes = tensor.shape.as_list()
         rows = self._rows if None in sizes else 1
         return rows * math.prod(size for size in sizes if size is not None) * entry_bytes
-
-
-def _in_order(nodes: Any, results: Sequence[str]) -> list[Any]:
-    """The nodes that the results need, each after what it reads, else as they were made."""
-    by_name = {node.name: (index, node) for index, node in enumerate(nodes)}
-    readers: dict[str, list[str]] = {}
-    waits: dict[str, int] = {}
-    wanted = [reference.partition(":")[0] for reference in results]
-    while wanted:
-        name = wanted.pop()
-        if name in waits or name not in by_name:
-            continue
-        node = by_name[name][1]
-        sources = {each.partition(":")[0] for each in node.input if not each.startswith("^")}
-        sources = {each for each in sources if each in by_name}
-        wanted.extend(sources)
-        # The way back of a loop of TensorFlow 1 orders nothing.
-        sources = {each for each in sources if by_name[each][1].op != "NextIteration"}
-        waits[name] = len(sources)
-        for each in sources:
-            readers.setdefault(each, []).append(name)
-    ready = [by_name[name][0] for name, count in waits.items() if count == 0]
-    heapq.heapify(ready)
-    ordered = []
-    while ready:
-        node = nodes[heapq.heappop(ready)]
-        ordered.append(node)
-        for name in readers.get(node.name, ()):
-            waits[name] -= 1
-            if waits[name] == 0:
-                heapq.heappush(ready, by_name[name][0])
-    return ordered
 
 
 def _moves_nothing(tensor: Any, order: Any) -> bool:
