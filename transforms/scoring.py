@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from transforms.engine.group_queue import Scored
+from transforms.engine.lengths import split_by_length
 from transforms.engine.predictor import Predictor
+from transforms.engine.slicing import Columns
 from transforms.features import Conversion
 
 
@@ -56,13 +58,19 @@ class Submitted:
 
         Args:
           predictor: the engine.
-          conversion: arrays by input name, a group for each row shape.
+          conversion: arrays by input name, a group for each row shape; texts of different
+            length are parted further.
           count: rows before the conversion, including those that it failed.
         """
         self.count = count
         self._groups: list[tuple[np.ndarray | None, int, Future[Scored]]] = [
-            (group.rows, _rows_of(group.arrays), predictor.submit(group.arrays))
+            (
+                _positions(group.rows, part.rows),
+                _rows_of(part.columns),
+                predictor.submit(part.columns, part.length_class),
+            )
             for group in conversion.groups
+            for part in split_by_length(group.arrays)
         ]
         self._failed = [FailedRow(row, "convert", *reason) for row, *reason in conversion.errors]
 
@@ -92,6 +100,13 @@ def good_rows(results: Results) -> np.ndarray | None:
     return np.flatnonzero(good)
 
 
+def _positions(outer: np.ndarray | None, inner: np.ndarray | None) -> np.ndarray | None:
+    """Positions in all rows of those that `inner` picks from the ones at `outer`."""
+    if outer is None or inner is None:
+        return outer if inner is None else inner
+    return outer[inner]
+
+
 def _without(rows: np.ndarray | None, size: int, errors: Collection[int]) -> np.ndarray | None:
     if not errors:
         return rows
@@ -100,7 +115,7 @@ def _without(rows: np.ndarray | None, size: int, errors: Collection[int]) -> np.
     return np.flatnonzero(good) if rows is None else rows[good]
 
 
-def _rows_of(arrays: dict[str, np.ndarray]) -> int:
+def _rows_of(arrays: Columns) -> int:
     return len(next(iter(arrays.values())))
 
 

@@ -506,3 +506,26 @@ def test_input_under_way_is_bounded(mlp: Any) -> None:
     assert not failures
     scores = [row for element in predictions for row in element["scores"].to_pylist()]
     check("scores", scores, reference(rows)["scores"])
+
+
+def test_one_long_text_does_not_pad_the_others(tmp_path: Path) -> None:
+    class Letters(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+        def serve(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+            padded = tf.strings.bytes_split(text).to_tensor()
+            letters = tf.reduce_sum(tf.cast(padded != "", tf.int32), axis=1)
+            return {"letters": letters, "width": tf.repeat(tf.shape(padded)[1], tf.shape(text)[0])}
+
+    module = Letters()
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.serve)
+    lengths = [5, 20_000, 3, 1000, 1500, 0, 25_000, 8]
+    batch = pa.RecordBatch.from_pydict({"text": ["x" * length for length in lengths]})
+    (scored,), failures = run([batch], MirroredInference(str(tmp_path / "m"), devices=("CPU:0",)))
+    assert not failures
+    assert scored["letters"].to_pylist() == lengths
+    widths = scored["width"].to_pylist()
+    assert [width for width, length in zip(widths, lengths, strict=True) if length <= 1000] == (
+        [1000] * 5
+    )
+    assert widths[4] == 1500
+    assert widths[1] == widths[6] == 25_000

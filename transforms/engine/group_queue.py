@@ -39,18 +39,20 @@ class Scored(NamedTuple):
 
 
 class Group:
-    """One submitted group of rows of one shape, and what has been predicted of it."""
+    """One submitted group of rows of one kind, and what has been predicted of it."""
 
     __slots__ = ("bytes", "columns", "errors", "future", "key", "parts", "rows", "taken")
 
-    def __init__(self, columns: Columns, future: Future[Scored]) -> None:
+    def __init__(self, columns: Columns, future: Future[Scored], length_class: int = 0) -> None:
         self.columns = columns
         self.future = future
         self.rows = count_rows(columns)
         self.bytes = sum(array_bytes(values) for values in columns.values())
-        self.key = tuple(
+        shapes = tuple(
             (name, values.dtype.char, values.shape[1:]) for name, values in columns.items()
         )
+        # Only groups of one key share a batch.
+        self.key = (length_class, shapes)
         self.taken = 0
         self.parts: list[Columns] = []
         self.errors: dict[int, InferenceError] = {}

@@ -180,7 +180,7 @@ class Predictor:
         """Rows that fill one batch of every shape that is waiting."""
         return self.batch_rows if self._is_static else self.batch_rows * self._queue.shapes
 
-    def submit(self, columns: Columns) -> Future[Scored]:
+    def submit(self, columns: Columns, length_class: int = 0) -> Future[Scored]:
         """Queues a group of rows.
 
         Blocks while more bytes are under way than the queue's bound; a group that is larger
@@ -189,6 +189,7 @@ class Predictor:
         Args:
           columns: by field name, arrays `[rows, …]` of the fields' dtypes; strings as objects.
             Not to be changed before the future is done. All rows have one shape.
+          length_class: rows of different classes never share a batch.
 
         Returns:
           The group's rows, predicted or failed.
@@ -198,7 +199,7 @@ class Predictor:
           RuntimeError: the predictor is closed, or its dispatcher failed.
         """
         future = DemandingFuture(self._queue)
-        if not self._queue.put(Group(columns, future)):
+        if not self._queue.put(Group(columns, future, length_class)):
             raise RuntimeError("expected an open predictor. Received: one that was closed.") from (
                 self._failure
             )
