@@ -47,7 +47,7 @@ def static_fit(step: Step, row_shapes: Mapping[str, tuple[int, ...]], kind: str)
     Raises:
       ValueError: TensorFlow refuses these shapes.
     """
-    function = step._function.get_concrete_function()  # type: ignore[attr-defined]
+    function = step.function.get_concrete_function()  # type: ignore[attr-defined]
     # Dicts are flattened by key.
     shapes = [row_shapes[name] for name in sorted(field.name for field in step.fields)]
     points = []

@@ -61,6 +61,9 @@ def measure_step(
         columns = {field.name: made_up_rows(field, 1) for field in step.fields}
     shapes = {field.name: columns[field.name].shape[1:] for field in step.fields}
     memory = MemoryModel(_estimate(step, shapes, replicas.kind))
+    if step.is_compiled:
+        # Every probe would compile a size that no batch has.
+        return memory
     try:
         _probe(memory, step, replicas, columns, limit_bytes, budget_seconds)
     except Exception as error:

@@ -39,6 +39,13 @@ class Step:
     The input signature is fixed, with a free row dimension, so that no batch size
     traces again. Host tensors are made on the CPU: each replica's slice then goes to
     its own device once.
+
+    Attributes:
+      fields: the columns of a batch.
+      outputs: what each replica gives.
+      traces: how often a replica's part was traced.
+      is_compiled: whether XLA compiles it, once for each batch size.
+      function: the traced function of slices.
     """
 
     def __init__(
@@ -71,12 +78,13 @@ class Step:
                 "XLA on the CPU runs on CPU:0 only; pass devices=('CPU:0',) or xla=False."
             )
         self.fields = tuple(fields)
+        self.is_compiled = xla
         self._model = model
         self._replicas = replicas
         self._preprocess = _with_autograph(preprocess) if preprocess else None
         self._traces_lock = threading.Lock()
         self.traces = 0
-        self._function = self._build(xla)
+        self.function = self._build(xla)
         self.outputs = self._trace()
 
     def __call__(self, slices: Sequence[Columns]) -> list[Tensors]:
@@ -91,7 +99,7 @@ class Step:
         import tensorflow as tf
 
         with self._replicas.exclusive(), tf.device("/CPU:0"):
-            return self._function(
+            return self.function(
                 [
                     {field.name: tf.constant(columns[field.name]) for field in self.fields}
                     for columns in slices
@@ -200,7 +208,7 @@ class Step:
 
     def _trace(self) -> tuple[TensorField, ...]:
         try:
-            concrete = self._function.get_concrete_function()  # type: ignore[attr-defined]
+            concrete = self.function.get_concrete_function()  # type: ignore[attr-defined]
         except (SetupError, DeviceError):
             raise
         except Exception as error:

@@ -278,7 +278,8 @@ def test_failures_keep_their_order_over_blocks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\n \r\n", b"\xef\xbb\xbf", b"id,x", b"id,x\n", gzip.compress(b"id,x\n", mtime=0)]
+    "data",
+    [b"", b"\n \r\n", b"\xef\xbb\xbf", b"id,x", b"id,x\n", gzip.compress(b"id,x\n", mtime=0)],
 )
 def test_files_of_nothing_have_no_rows(tmp_path, data):
     path = content(tmp_path / "a.csv", data)
