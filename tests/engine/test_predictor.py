@@ -33,6 +33,7 @@ class Model:
 
 
 X = TensorField("x", "float32", (4,))
+GROUP_BYTES = 40
 WEIGHTS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
 
@@ -240,6 +241,34 @@ def test_a_column_that_changes_its_length_is_traced_once_more(
     assert predictor.traces == 2 * replicas.count
 
 
+def test_more_entries_than_rows_are_not_taken_for_rows(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(
+        Model(lambda inputs: {"both": tf.concat([inputs["x"], -inputs["x"]], axis=0)}, X), replicas
+    )
+    with pytest.raises(SetupError, match="expected output 'both' with one entry for each row"):
+        predictor.predict({"x": rows_of(40)})
+
+
+def test_an_output_of_fixed_length_is_refused_before_the_first_row(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    with pytest.raises(SetupError, match=r"expected output 'words'.*\[100\] however many rows"):
+        opened(Model(lambda inputs: linear(inputs) | {"words": tf.range(100)}, X), replicas)
+
+
+def test_rows_are_not_held_back_for_a_group_that_waits_for_room() -> None:
+    queue = GroupQueue(2 * GROUP_BYTES, max_wait_seconds=3600)
+    groups = [Group({"x": np.zeros(10, np.float32)}, Future()) for _ in range(3)]
+    with ThreadPoolExecutor(1) as threads:
+        puts = [threads.submit(queue.put, group) for group in groups]
+        taken = queue.take(lambda group: 1000, wait=True)
+        assert [share.group for share in taken] == groups[:2]
+        queue.settled(groups[:2])
+        assert [put.result() for put in puts] == [True] * 3
+
+
 def test_a_model_that_does_not_keep_rows_stops_everything(
     opened: Callable[..., Predictor], replicas: Replicas
 ) -> None:
@@ -314,3 +343,19 @@ def test_a_shape_that_fills_a_batch_goes_before_an_older_one_that_does_not() -> 
     assert [sum(share.rows for share in shares) for shares in taken] == [12, 8]
     assert taken[0][0].group.columns["x"].shape == (4, 2)
     assert not queue.take(lambda group: 12, wait=False)
+
+
+def test_rows_that_all_have_one_of_many_shapes_are_tuned(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    free = TensorField("x", "float32", (None,))
+    call = Model(lambda inputs: {"y": tf.reduce_sum(inputs["x"], axis=1)}, free)
+    kept: list[int] = []
+    predictor = opened(call, replicas, on_tuned=lambda sizer: kept.append(sizer.found_rows))
+    values = np.ones((4096, 5), np.float32)
+    for _ in range(60):
+        predictor.predict({"x": values})
+    assert predictor.sizer.tuner is not None
+    predictor.predict({"x": np.ones((3, 1 << 20), np.float32)})
+    assert predictor.batch_rows <= 3 * replicas.count
+    assert not kept

@@ -44,6 +44,9 @@ from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
 
 _LOG = logging.getLogger(__name__)
 
+# So many batches of one shape where any could come, and the next are taken to have it too.
+_STEADY_BATCHES = 20
+
 
 @dataclasses.dataclass
 class PredictorStatistics:
@@ -64,10 +67,15 @@ class PredictorStatistics:
     out_of_memory: int = 0
 
 
+class _Batch(NamedTuple):
+    tensors: list[Tensors]
+    padded: int
+
+
 class _Launched(NamedTuple):
     shares: list[Share]
     columns: Columns
-    tensors: list[Tensors]
+    batch: _Batch
     started: float
 
 
@@ -126,6 +134,8 @@ class Predictor:
         self._queue = GroupQueue(queue_bytes, max_wait_seconds)
         self._failure: BaseException | None = None
         self._is_static = False
+        self._last_key: object = None
+        self._batches_alike = 0
         self._last_finish = 0.0
         if fields is None and preprocess is None:
             fields = model.signature.inputs
@@ -257,6 +267,9 @@ class Predictor:
 
     def _launch(self, shares: list[Share]) -> _Launched | None:
         columns = join([share.columns for share in shares])
+        key = shares[0].group.key
+        self._batches_alike = self._batches_alike + 1 if key == self._last_key else 0
+        self._last_key = key
         if count_rows(columns) == 0:
             self._settle(shares, self._no_outputs(columns))
             return None
@@ -271,7 +284,7 @@ class Predictor:
         columns = launched.columns
         rows = count_rows(columns)
         try:
-            outputs = self._collect(launched.tensors, rows)
+            outputs = self._collect(launched.batch, rows)
         except Exception as error:
             self._recover(launched.shares, columns, error)
             return
@@ -279,7 +292,9 @@ class Predictor:
         seconds = now - max(launched.started, self._last_finish)
         self._last_finish = now
         self.statistics.busy_seconds += seconds
-        if self.sizer.observe(rows, _row_bytes(columns), seconds, self._is_static):
+        if self.sizer.observe(
+            rows, _row_bytes(columns), seconds, self._is_steady(self._last_key)
+        ):
             self._tell_tuned()
         self._settle(launched.shares, outputs)
 
@@ -292,7 +307,8 @@ class Predictor:
         self._queue.settled(settle(shares, outputs, errors))
 
     def _tell_tuned(self) -> None:
-        if self._on_tuned is not None and self.sizer.is_tuned:
+        # A size found for one of many possible shapes is of no use to others.
+        if self._on_tuned is not None and self._is_static and self.sizer.is_tuned:
             self._on_tuned(self.sizer)
 
     def _settle(self, shares: list[Share], outputs: Columns) -> None:
@@ -305,7 +321,7 @@ class Predictor:
             self._count_out_of_memory(error)
             raise
 
-    def _run(self, columns: Columns) -> list[Tensors]:
+    def _run(self, columns: Columns) -> _Batch:
         step = self._step_for(columns)
         rows = count_rows(columns)
         padded = self._padded(rows)
@@ -313,13 +329,15 @@ class Predictor:
         tensors = step(slice_for_replicas(pad(columns, padded), self.replicas.count))
         self.statistics.batches[padded] += 1
         self.statistics.padded_rows += padded - rows
-        return tensors
+        return _Batch(tensors, padded)
 
-    def _collect(self, tensors: list[Tensors], rows: int) -> dict[str, np.ndarray]:
-        slices = [{name: tensor.numpy() for name, tensor in outputs.items()} for outputs in tensors]
-        _check_rows(slices, rows)
+    def _collect(self, batch: _Batch, rows: int) -> dict[str, np.ndarray]:
+        slices = [
+            {name: tensor.numpy() for name, tensor in outputs.items()} for outputs in batch.tensors
+        ]
+        _check_rows(slices, batch.padded // self.replicas.count)
         if self._is_static:
-            self._guard.observe(self._padded(rows))
+            self._guard.observe(batch.padded)
         self.statistics.rows += rows
         return gather(slices, rows)
 
@@ -336,8 +354,13 @@ class Predictor:
     # Sizes and traces.
 
     def _limit_rows(self, group: Group) -> int:
-        self.batch_rows = self.sizer.rows_for(group.row_bytes, self._is_static)
+        self.batch_rows = self.sizer.rows_for(group.row_bytes, self._is_steady(group.key))
         return self.batch_rows
+
+    def _is_steady(self, key: object) -> bool:
+        """Whether a size in rows means something: all rows have one shape, or had it of late."""
+        alike = key == self._last_key and self._batches_alike >= _STEADY_BATCHES
+        return self._is_static or alike
 
     def _padded(self, rows: int) -> int:
         count = self.replicas.count
@@ -363,11 +386,11 @@ def _row_bytes(columns: Columns) -> int:
 
 
 def _check_rows(slices: Sequence[Columns], rows: int) -> None:
-    for name, values in slices[0].items():
-        given = sum(len(part[name]) if part[name].ndim else 0 for part in slices)
-        if given < rows:
-            raise SetupError(
-                f"expected output {name!r} with one entry for each row. Received: shape "
-                f"{list(values.shape)} from each of {len(slices)} replica(s) for {rows} rows. "
-                "Only models that score row by row can be run."
-            )
+    for outputs in slices:
+        for name, values in outputs.items():
+            if values.shape[:1] != (rows,):
+                raise SetupError(
+                    f"expected output {name!r} with one entry for each row. Received: shape "
+                    f"{list(values.shape)} for {rows} rows. "
+                    "Only models that score row by row can be run."
+                )
