@@ -44,8 +44,17 @@ def kept_columns(names: Sequence[str], consumed: Sequence[str], keep: Keep) -> l
 
 
 def output_names(outputs: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
-    """What each output is called beside the input's columns."""
-    return {name: f"{name}_predicted" if name in columns else name for name in outputs}
+    """What each output is called beside the input's columns: no two columns share a name."""
+    names = {}
+    taken = {*columns, *outputs}
+    for name in outputs:
+        free = name
+        if name in columns:
+            while free in taken:
+                free += "_predicted"
+            taken.add(free)
+        names[name] = free
+    return names
 
 
 def scored_batch(

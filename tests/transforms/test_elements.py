@@ -8,7 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from transforms.elements import kept_columns, row_values, scored_batch, scored_rows
+from transforms.elements import (
+    kept_columns,
+    output_names,
+    row_values,
+    scored_batch,
+    scored_rows,
+)
 from transforms.engine.signature import TensorField
 from transforms.scoring import FailedRow, Part, Results
 
@@ -17,6 +23,15 @@ FIELDS = (TensorField("y", "float32", (2,)),)
 
 def outputs(*rows: int) -> dict[str, np.ndarray]:
     return {"y": np.array([[row, -row] for row in rows], np.float32)}
+
+
+def test_no_output_takes_the_name_of_a_column_or_of_another_output() -> None:
+    assert output_names(["y", "z"], ["x"]) == {"y": "y", "z": "z"}
+    assert output_names(["y"], ["y", "y_predicted"]) == {"y": "y_predicted_predicted"}
+    assert output_names(["y", "y_predicted"], ["y"]) == {
+        "y": "y_predicted_predicted",
+        "y_predicted": "y_predicted",
+    }
 
 
 def test_parts_of_different_shape_come_back_in_row_order() -> None:

@@ -97,6 +97,7 @@ class GroupQueue:
         self._rows = 0
         self._bytes = 0
         self._demanded = False
+        self._blocked = 0
         self._closed = False
         self._changed = threading.Condition()
 
@@ -125,13 +126,14 @@ class GroupQueue:
           False where the queue is closed and the group was not taken.
         """
         with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    self._closed
-                    or not self._groups
-                    or self._bytes + group.bytes <= self._limit_bytes
-                )
-            )
+            if not self._has_room(group):
+                # Rows held back for a full batch would wait for this group, and it for them.
+                self._blocked += 1
+                self._changed.notify_all()
+                try:
+                    self._changed.wait_for(lambda: self._has_room(group))
+                finally:
+                    self._blocked -= 1
             if self._closed:
                 return False
             self._groups.append(group)
@@ -192,11 +194,14 @@ class GroupQueue:
             self._changed.notify_all()
             return groups
 
+    def _has_room(self, group: Group) -> bool:
+        return self._closed or not self._groups or self._bytes + group.bytes <= self._limit_bytes
+
     def _hold(self, limit_rows: Callable[[Group], int]) -> None:
         if self._max_wait_seconds is None or not self._groups:
             return
         until = time.monotonic() + self._max_wait_seconds
-        while not self._closed and not self._demanded:
+        while not self._closed and not self._demanded and not self._blocked:
             remaining = until - time.monotonic()
             if self._rows >= limit_rows(self._groups[0]) or remaining <= 0:
                 return

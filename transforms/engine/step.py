@@ -233,4 +233,10 @@ def _with_autograph(preprocess: Preprocess) -> Preprocess:
 def _field_of(name: str, tensor: Any) -> TensorField:
     if tensor.shape.rank is None:
         return TensorField(name, tensor.dtype.name, None)
+    if tensor.shape[0] is not None:
+        raise SetupError(
+            f"expected output {name!r} with one entry for each row. Received: shape "
+            f"{tensor.shape.as_list()} however many rows there are. "
+            "Only models that score row by row can be run."
+        )
     return TensorField(name, tensor.dtype.name, tuple(tensor.shape.as_list()[1:]))
