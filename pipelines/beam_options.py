@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from pipelines.cores import usable_cores
 from pipelines.errors import CommandError
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ WorkerPlace = Literal["process", "machine", "elsewhere"]
 _LOG = logging.getLogger(__name__)
 
 DEFAULT_RUNNER = "FnApiRunner"
+
+# Each has a split open: memory grows with them.
+_MOST_THREADS = 8
 
 # Their options may be declared outside of Python, by the job server or the runner's module.
 PORTABLE_RUNNERS = frozenset(
@@ -70,6 +74,34 @@ def worker_place(options: PipelineOptions) -> WorkerPlace:
         return "elsewhere"
     mode = options.view_as(DirectOptions).direct_running_mode
     return "machine" if mode == "multi_processing" else "process"
+
+
+def read_in_threads(options: PipelineOptions, arguments: Sequence[str], splits: int) -> int:
+    """Lets Beam's in-process runner read several splits at once, unless its flags were given.
+
+    Arrow, the decoders and TensorFlow leave Python's lock while they work, and one thread's
+    reading and writing overlaps another's: on two cores, Parquet of 10 million rows with a small
+    model went 1.25 to 1.4 times as fast with two threads, and no faster with four.
+
+    Args:
+      options: changed in place.
+      arguments: the command's arguments for Beam.
+      splits: of the job; a single one is read by the thread that there is.
+
+    Returns:
+      How many threads read.
+    """
+    from apache_beam.options.pipeline_options import DirectOptions
+
+    direct = options.view_as(DirectOptions)
+    given = any(argument.startswith("--direct_") for argument in arguments)
+    if given or worker_place(options) != "process":
+        return direct.direct_num_workers
+    threads = min(_MOST_THREADS, usable_cores(), splits)
+    if threads > 1:
+        direct.direct_num_workers = threads
+        direct.direct_running_mode = "multi_threading"
+    return threads
 
 
 def refuse_undeclared(arguments: Sequence[str], own_flags: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import storage
-from pipelines.beam_options import pipeline_options, worker_place
+from pipelines.beam_options import pipeline_options, read_in_threads, worker_place
 from pipelines.commit_stage import CommitDoFn, FinishJob
 from pipelines.errors import CommandError
 from pipelines.native_logs import import_tensorflow
@@ -57,6 +57,7 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
         sys.stdout.write(describe_plan(job))
         if options.dry_run:
             return EXIT_DONE
+        read_in_threads(beam_options, beam_arguments, len(job.plan.splits))
         build(pipeline, job)
         _claim_folder(job)
         return _run(pipeline, beam_options, job)

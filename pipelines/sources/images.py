@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import importlib.util
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ClassVar
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import storage
+from pipelines.cores import usable_cores
 from pipelines.sources.base import BlockMaker, InputError, Source, SourcePlan
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
@@ -86,7 +86,7 @@ class ImagesSource(Source):
         yield maker.last()
 
     def _decoded(self, paths: Sequence[str]) -> Iterator[np.ndarray | Failure]:
-        cores = _usable_cores()
+        cores = usable_cores()
         threads = max(_MIN_THREADS, cores)
         channels = self.wanted.channels
         waiting = iter(paths)
@@ -146,9 +146,3 @@ def _slices(files: Sequence[InputFile], split_bytes: int) -> Iterator[tuple[tupl
         size += file.size_bytes
     if paths:
         yield tuple(paths), size
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
