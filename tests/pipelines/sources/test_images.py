@@ -129,7 +129,7 @@ def test_splits_are_slices_by_bytes_and_number():
 def test_blocks_and_reading_ahead_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "_BLOCK_BYTES", 3 * 1000)
     monkeypatch.setattr(images, "_AHEAD_BYTES", 1000)
-    monkeypatch.setattr(images, "_usable_cores", lambda: 2)
+    monkeypatch.setattr(images, "usable_cores", lambda: 2)
     paths = [write(tmp_path / f"{index:03}.png", 20, 17) for index in range(60)]
     reads = []
     read_one = images._read
