@@ -87,7 +87,7 @@ def read_rows(path: str, names: Sequence[str], dialect: CsvDialect) -> Iterator[
         for batch in _open(stream, names, dialect, bad):
             if held is not None:
                 yield held
-            held = _checked(numbering.place(batch, bad), stream.has_replaced, dialect)
+            held = _checked(numbering.place(batch, bad), stream, dialect)
     except pa.ArrowInvalid as error:
         failure = DamagedFileError(str(error))
     rest = numbering.rest(bad)
@@ -139,7 +139,7 @@ def _open(
 ) -> Iterator[pa.RecordBatch]:
     def skip(record: pacsv.InvalidRow) -> str:
         message = f"expected {record.expected_columns} fields. Received: {record.actual_columns}."
-        bad.append(BadRecord(record.number, record.text.encode(), message))
+        bad.append(BadRecord(record.number, stream.stored(record.text), message))
         return "skip"
 
     reader = pacsv.open_csv(
@@ -167,16 +167,17 @@ def _strings(names: Sequence[str]) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in names])
 
 
-def _checked(rows: CsvRows, has_replaced: bool, dialect: CsvDialect) -> CsvRows:
+def _checked(rows: CsvRows, stream: LineStream, dialect: CsvDialect) -> CsvRows:
     """The same records with those among the bad that were no UTF-8."""
-    if not has_replaced or not rows.texts.num_columns:
+    if not stream.has_replaced or not rows.texts.num_columns:
         return rows
     marks = [pc.match_substring(column, NO_UTF8) for column in rows.texts.columns]
     marked = functools.reduce(pc.or_, marks).to_numpy(zero_copy_only=False)
     message = "expected UTF-8. Received: other bytes."
     found = [
-        BadRecord(int(rows.rows[at]), record_text(rows.texts, at, dialect), message)
+        BadRecord(int(rows.rows[at]), stream.stored(text), message)
         for at in np.flatnonzero(marked).tolist()
+        for text in [record_text(rows.texts, at, dialect).decode()]
     ]
     good = rows.texts.filter(pa.array(~marked))
     return CsvRows(good, rows.rows[~marked], sorted(rows.bad + found))

@@ -10,8 +10,10 @@ from pipelines.sources.streams import DamagedFileError
 # What a line may hold before the file is taken for something else than text.
 MAX_LINE_BYTES = 256 * 2**20
 
-# Stands for bytes that are no UTF-8: a code point that no text uses.
+# Precedes bytes that are no UTF-8, each as the character of its number: no text uses it.
 NO_UTF8 = "\ufdd0"
+_ESCAPED = re.compile("[\udc80-\udcff]")
+_REPLACED = re.compile(f"{NO_UTF8}([\x80-\xff])")
 
 
 def lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -52,7 +54,7 @@ class LineStream:
 
     Attributes:
       damage: why the text ends early, once that is known; the cut line is not given.
-      has_replaced: whether bytes that are no UTF-8 were given as `NO_UTF8`.
+      has_replaced: whether there were bytes that are no UTF-8, given after a `NO_UTF8` each.
       quotes: how many double quotes there were so far.
     """
 
@@ -75,6 +77,13 @@ class LineStream:
         data = bytes(self._ready[:size])
         del self._ready[:size]
         return data
+
+    def stored(self, text: str) -> bytes:
+        """A piece of what was given, as it stands in the file."""
+        if not self.has_replaced:
+            return text.encode()
+        escaped = _REPLACED.sub(lambda match: chr(ord(match[1]) + 0xDC00), text)
+        return escaped.encode(errors="surrogateescape")
 
     def close(self) -> None:
         """Ends reading; the text's own file is not closed."""
@@ -104,6 +113,7 @@ class LineStream:
         except UnicodeDecodeError:
             self.has_replaced = True
             escaped = text.decode(errors="surrogateescape")
-            text = re.sub("[\udc80-\udcff]", NO_UTF8, escaped).encode()
+            marked = _ESCAPED.sub(lambda match: NO_UTF8 + chr(ord(match[0]) - 0xDC00), escaped)
+            text = marked.encode()
         self.quotes += text.count(b'"')
         self._ready += text

@@ -151,6 +151,7 @@ def test_text_that_is_no_utf_8_fails_alone(tmp_path):
     reading = read_file(CsvSource(), path)
     assert values(reading, ["id", "x"]) == [[0, "é"], [3, "é"]]
     assert reading.failed_rows == [1, 2]
+    assert [failure.data for failure in reading.failures] == [b"1,\xff", b"2\xff"]
     assert "UTF-8" in reading.failures[0].message
 
 

@@ -78,5 +78,7 @@ def test_streams_end_before_a_line_that_is_too_long():
 
 def test_streams_mark_bytes_that_are_no_utf_8():
     stream = LineStream(pieces("é\n".encode() + b"\xff\xfe\n", 1), max_line_bytes=100)
-    assert drained(stream, 100).decode() == f"é\n{NO_UTF8 * 2}\n"
+    given_text = drained(stream, 100).decode()
+    assert given_text == f"é\n{NO_UTF8}\xff{NO_UTF8}\xfe\n"
     assert stream.has_replaced
+    assert stream.stored(given_text) == "é\n".encode() + b"\xff\xfe\n"
