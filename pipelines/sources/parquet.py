@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -54,7 +54,10 @@ class ParquetSource(Source):
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq", ".parq")
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
-        """Cuts files above `split_bytes` at row groups; the first file tells the columns."""
+        """Cuts files above `split_bytes` at row groups; the first file tells the columns.
+
+        Files whose footers tell that they have others are named in a warning.
+        """
         if not files:
             return SourcePlan((), pa.schema([]), rows=0)
         footers = _footers(files, split_bytes)
@@ -66,6 +69,7 @@ class ParquetSource(Source):
                 "another --input_format."
             )
         schema = own_columns(footers[path].schema.to_arrow_schema().remove_metadata(), path)
+        _warn_of_others(footers, path, schema)
         splits: list[Split] = []
         for file in files:
             footer = footers.get(file.path)
@@ -174,6 +178,22 @@ def _refusal(stored: pa.Schema, wanted: pa.Schema) -> tuple[str, str] | None:
                 f"Received: {kind}."
             )
     return None
+
+
+def _warn_of_others(footers: Mapping[str, pq.FileMetaData], first: str, wanted: pa.Schema) -> None:
+    others = {
+        path: refusal[1]
+        for path, footer in footers.items()
+        if not footer.schema.equals(footers[first].schema)
+        and (refusal := _refusal(footer.schema.to_arrow_schema(), wanted)) is not None
+    }
+    if others:
+        path, message = next(iter(others.items()))
+        _LOG.warning(
+            "%d of %d files have other columns than the first, %s; where these are fed or kept, "
+            "all rows of such a file fail. %s: %s",
+            len(others), len(footers), first, path, message,
+        )  # fmt: skip
 
 
 def _footers(files: Sequence[InputFile], split_bytes: int) -> dict[str, pq.FileMetaData]:

@@ -132,11 +132,13 @@ def test_text_that_is_no_utf_8_fails_alone(tmp_path):
     ("content", "words"),
     [({"id": [1, 2]}, "without it"), ({"id": [1, 2], "x": ["a", "b"]}, "Received: string")],
 )
-def test_rows_of_files_with_other_columns_all_fail(tmp_path, content, words):
+def test_rows_of_files_with_other_columns_all_fail(tmp_path, caplog, content, words):
     first = write(tmp_path / "a.parquet", pa.table({"id": [0], "x": [1.5]}))
     second = write(tmp_path / "b.parquet", pa.table(content))
     source = ParquetSource()
     made = plan(source, first, second)
+    assert "1 of 2 files have other columns than the first" in caplog.text
+    assert f"{second}: expected column 'x' as double" in caplog.text
     reading = read(keeping_all(source, made), made.splits[1])
     assert (reading.rows, reading.failed_rows) == ([], [0, 1])
     assert all(failure.stage == "read" for failure in reading.failures)
