@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+# How objects hang together: an entry of checkpoints that is no variable.
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
 _LEAF_TYPES = {
     "bool": pa.bool_(),
     "int8": pa.int8(),
@@ -167,6 +170,7 @@ def _variables(spec: ModelSpec, kind: ModelKind, made: Sequence[Any]) -> list[di
     return [
         {"name": name, "dtype": dtypes[name].name, "shape": shape}
         for name, shape in sorted(reader.get_variable_to_shape_map().items())
+        if name != _OBJECT_GRAPH
     ]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from pipelines.cli import main
 from pipelines.inspect import accepted_columns
@@ -53,6 +54,17 @@ def test_a_saved_model_that_takes_records(tmp_path: Path, capsys: pytest.Capture
     assert facts["signature"] == "serving_default"
     assert facts["takes_records"] is True
     assert [variable["shape"] for variable in facts["variables"]] == [[4]]
+
+
+def test_a_model_without_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def length(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"length": tf.strings.length(text)}
+
+    module = tf.Module()
+    module.length = length
+    tf.saved_model.save(module, str(tmp_path / "model"), {"serving_default": length})
+    assert inspected(capsys, str(tmp_path / "model"))["variables"] == []
 
 
 def test_a_model_that_is_not_mirrored(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
