@@ -96,8 +96,8 @@ class OutputFolder:
             return plan
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise OutputError(
-                f"expected a plan of mirrorbeam in {self.plan}. Received: {error}. "
-                "Use another folder.") from error
+                f"expected a plan of mirrorbeam in {self.plan}. Received: "
+                f"{str(error).rstrip('.')}. Choose another --output.") from error
 
     def check(self, inputs: Sequence[str], suffix: str, overwrite: bool) -> JobPlan | None:
         """Refuses a folder that a new job must not or cannot write to; leaves no trace.

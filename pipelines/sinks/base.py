@@ -81,8 +81,8 @@ class Sink(abc.ABC):
             if reason is not None:
                 raise SinkError(
                     f"expected columns that {self.name} can hold. Received: column "
-                    f"{field.name!r} as {field.type}: {reason}. Leave it out with --keep, or "
-                    "choose another --output_format.")
+                    f"{field.name!r} as {field.type}: {reason.rstrip('.')}. Leave it out with "
+                    "--keep, or choose another --output_format.")
 
     @abc.abstractmethod
     def refusal(self, data_type: pa.DataType) -> str | None:

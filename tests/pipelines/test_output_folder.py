@@ -82,7 +82,9 @@ def test_a_folder_with_a_job_needs_overwrite(tmp_path: Path) -> None:
 def test_a_plan_of_others_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "_mirrorbeam").mkdir()
     (tmp_path / "_mirrorbeam" / "plan.json").write_text(text)
-    assert "expected a plan of mirrorbeam in" in refusal(tmp_path, overwrite=True)
+    message = refusal(tmp_path, overwrite=True)
+    assert "expected a plan of mirrorbeam in" in message
+    assert ".." not in message
 
 
 def test_a_plan_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
