@@ -185,7 +185,7 @@ def _luma(pixels: np.ndarray) -> np.ndarray:
 
 
 def _decode_with_pillow(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(encoded)) as image:
@@ -193,6 +193,12 @@ def _decode_with_pillow(encoded: bytes, channels: int, max_pixels: int) -> np.nd
             return _pillow_pixels(image, channels)
     except ImageError:
         raise
+    except UnidentifiedImageError as error:
+        # Pillow's own message names a buffer by its address.
+        raise ImageError(
+            f"expected an image file. Received: {len(encoded)} bytes that start with "
+            f"{encoded[:8]!r}, which Pillow does not recognise."
+        ) from error
     # Pillow's plugins raise what their parsers happen to meet in damaged files.
     except Exception as error:
         raise ImageError(
