@@ -227,6 +227,14 @@ def test_preprocessing_is_traced_on_the_first_batch(
     assert predictor.traces == replicas.count
 
 
+def test_preprocessing_that_gives_strings_for_numbers_is_refused(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(Model(linear, X), replicas, preprocess=tf.strings.as_string)
+    with pytest.raises(SetupError, match=r"return 'x' as float32.*Received: string"):
+        predictor.predict({"input": np.ones((2, 4), np.float32)})
+
+
 def test_a_column_that_changes_its_length_is_traced_once_more(
     opened: Callable[..., Predictor], replicas: Replicas
 ) -> None:

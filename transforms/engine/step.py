@@ -189,6 +189,8 @@ class Step:
         }
 
     def _preprocessed(self, columns: Tensors) -> Tensors:
+        import tensorflow as tf
+
         assert self._preprocess is not None
         result = self._preprocess(**columns)
         names = [field.name for field in self._model.signature.inputs]
@@ -198,12 +200,20 @@ class Step:
                     f"expected preprocess to return a dict of the model's inputs {names}. "
                     f"Received: {type(result).__name__}."
                 )
-            return {names[0]: result}
+            result = {names[0]: result}
         if set(result) != set(names):
             raise SetupError(
                 f"expected preprocess to return the model's inputs {names}. "
                 f"Received: {sorted(result)}."
             )
+        for field in self._model.signature.inputs:
+            value = result[field.name]
+            # Keras casts whatever it gets, and of such a pair fails on every row.
+            if tf.is_tensor(value) and (value.dtype == tf.string) != (field.dtype == "string"):
+                raise SetupError(
+                    f"expected preprocess to return {field.name!r} as {field}. Received: "
+                    f"{value.dtype.name}. Convert it there, as with tf.strings.to_number."
+                )
         return dict(result)
 
     def _trace(self) -> tuple[TensorField, ...]:
