@@ -58,12 +58,15 @@ def output_names(outputs: Sequence[str], columns: Sequence[str]) -> dict[str, st
 
 
 def scored_batch(
-    batch: pa.RecordBatch, results: Results, kept: Sequence[str], fields: Sequence[TensorField]
-) -> pa.RecordBatch:
+    batch: pa.RecordBatch | pa.Table,
+    results: Results,
+    kept: Sequence[str],
+    fields: Sequence[TensorField],
+) -> Any:
     """The predicted rows of a batch, in order: kept columns, then outputs.
 
     Args:
-      batch: all rows.
+      batch: all rows; of a table's columns the chunks stay as they are.
       results: what became of them.
       kept: columns that go along.
       fields: the model's outputs.
@@ -71,16 +74,26 @@ def scored_batch(
     good = good_rows(results)
     columns = batch.select(list(kept))
     if good is not None:
-        columns = columns.take(pa.array(good))
+        # A table's rows are not put together: one array may be too small for its texts.
+        is_table = isinstance(columns, pa.Table)
+        columns = (
+            columns.filter(_mask(good, results.total)) if is_table else columns.take(pa.array(good))
+        )
     names = output_names([field.name for field in fields], batch.schema.names)
     schema = output_schema(fields)
     arrays = _output_arrays(results.parts, fields, schema)
-    return pa.RecordBatch.from_arrays(
+    return type(batch).from_arrays(
         [*columns.columns, *arrays],
         schema=pa.schema(
             [*columns.schema, *(field.with_name(names[field.name]) for field in schema)]
         ),
     )
+
+
+def _mask(positions: np.ndarray, total: int) -> pa.Array:
+    mask = np.zeros(total, dtype=bool)
+    mask[positions] = True
+    return pa.array(mask)
 
 
 def _output_arrays(
@@ -98,7 +111,9 @@ def _output_arrays(
     ]
 
 
-def batch_failures(batch: pa.RecordBatch, failed: Sequence[FailedRow]) -> Iterator[Failure]:
+def batch_failures(
+    batch: pa.RecordBatch | pa.Table, failed: Sequence[FailedRow]
+) -> Iterator[Failure]:
     """Failure records of a batch's rows, with their origin where the batch says it."""
     for row, stage, error, message in failed:
         values = row_values(batch, row)
@@ -107,7 +122,7 @@ def batch_failures(batch: pa.RecordBatch, failed: Sequence[FailedRow]) -> Iterat
         yield Failure(source, position, stage, error, message, values)
 
 
-def row_values(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
+def row_values(batch: pa.RecordBatch | pa.Table, row: int) -> dict[str, Any]:
     """One row as plain values by column."""
     return {
         name: _plain(column[row])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from transforms.columns import column_parts
@@ -65,18 +66,47 @@ def columns_to_arrays(batch: pa.RecordBatch | pa.Table, feeds: Sequence[Feed]) -
     """
     if batch.num_rows == 0:
         return Conversion([], [])
+    if isinstance(batch, pa.Table):
+        return _table_to_arrays(batch, feeds)
     columns = {feed.name: _convert(_column(batch, feed.column), feed) for feed in feeds}
     return join_columns(columns, batch.num_rows)
 
 
-def _column(batch: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
+def _table_to_arrays(table: pa.Table, feeds: Sequence[Feed]) -> Conversion:
+    indices = [
+        table.schema.get_field_index(name) for name in dict.fromkeys(feed.column for feed in feeds)
+    ]
+    fed = table.select(indices) if min(indices, default=-1) >= 0 else table
+    try:
+        # Several where a column's texts are too much for one array.
+        batches = fed.combine_chunks().to_batches()
+    except pa.ArrowInvalid:
+        # Of lists, pyarrow refuses so many.
+        batches = fed.to_batches()
+    conversions = [columns_to_arrays(batch, feeds) for batch in batches]
+    if len(conversions) == 1:
+        return conversions[0]
+    groups: list[ArrayGroup] = []
+    errors: list[RowError] = []
+    first = 0
+    for batch, conversion in zip(batches, conversions, strict=True):
+        every = np.arange(batch.num_rows)
+        groups.extend(
+            ArrayGroup(first + (every if rows is None else rows), arrays)
+            for rows, arrays in conversion.groups
+        )
+        errors.extend(error._replace(row=first + error.row) for error in conversion.errors)
+        first += batch.num_rows
+    return Conversion(groups, errors)
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     index = batch.schema.get_field_index(name)
     if index < 0:
         raise FeatureError(
             f"expected column '{name}' in every batch. Received: {', '.join(batch.schema.names)}."
         )
-    column = batch.column(index)
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return batch.column(index)
 
 
 def _convert(array: pa.Array, feed: Feed) -> ColumnConversion:

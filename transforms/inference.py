@@ -248,12 +248,7 @@ class MirroredInferenceDoFn(beam.DoFn):
             yield self._submit_rows(rows, stamps, window)
 
     def _submit_table(self, element: Any, timestamp: Any, window: Any) -> _TableJob:
-        if isinstance(element, Block):
-            batch = element.batch
-        elif isinstance(element, pa.Table):
-            batch = _one_batch(element)
-        else:
-            batch = element
+        batch = element.batch if isinstance(element, Block) else element
         schema = batch.schema
         feeds = self._feeds.get(schema)
         if feeds is None:
@@ -275,7 +270,7 @@ class MirroredInferenceDoFn(beam.DoFn):
 class _TableJob:
     submitted: Submitted
     element: Any
-    batch: pa.RecordBatch
+    batch: pa.RecordBatch | pa.Table
     feeds: tuple[Feed, ...]
     timestamp: Any
     window: Any
@@ -290,9 +285,7 @@ class _TableJob:
                 block = dataclasses.replace(block, run_info=describe_run(predictor))
             yield self._windowed(block)
             return
-        batch = scored_batch(self.batch, results, kept, fields)
-        is_table = isinstance(self.element, pa.Table)
-        yield self._windowed(pa.Table.from_batches([batch]) if is_table else batch)
+        yield self._windowed(scored_batch(self.batch, results, kept, fields))
         for failure in batch_failures(self.batch, results.failed):
             yield TaggedOutput(FAILURES, self._windowed(failure.as_dict()))
 
@@ -322,12 +315,3 @@ class _RowsJob:
 
 
 _Job = _TableJob | _RowsJob
-
-
-def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    batches = table.combine_chunks().to_batches()
-    if batches:
-        return batches[0]
-    return pa.RecordBatch.from_arrays(
-        [pa.array([], type=field.type) for field in table.schema], schema=table.schema
-    )

@@ -231,6 +231,29 @@ def test_keep(mlp: Any, keep: Any, columns: list[str]) -> None:
     assert list(predictions[0]) == columns
 
 
+def test_a_table_whose_columns_do_not_fit_one_array_keeps_its_rows(mlp: Any) -> None:
+    spec, reference = mlp
+    rows = reference.rows(6)
+    table = pa.Table.from_batches([table_of(rows)])
+    features = table["features"].to_pylist()
+    features[4] = None
+    table = table.set_column(1, "features", pa.array(features, table.schema.field(1).type))
+    # Lists of nulls take no memory, and two of these chunks are more than one array can hold.
+    offsets = pa.array([0, 0, 0, 2**31 - 8], pa.int32())
+    long = pa.ListArray.from_arrays(offsets, pa.nulls(2**31 - 8))
+    table = table.append_column("long", pa.chunked_array([long, long]))
+    do_fn = MirroredInferenceDoFn(InferenceSetup.checked(spec, devices=("CPU:0",)))
+    do_fn.setup()
+    do_fn.start_bundle()
+    outputs = [*do_fn.process([(table, 0)], window=None, timestamp=0), *do_fn.finish_bundle()]
+    do_fn.teardown()
+    scored, failure = outputs[0].value, outputs[1].value.value
+    assert scored["id"].to_pylist() == [0, 1, 2, 3, 5]
+    assert scored["long"].num_chunks == 2
+    check("scores", scored["scores"].to_pylist(), reference(rows)["scores"][[0, 1, 2, 3, 5]])
+    assert (failure["row"], failure["error"]) == (4, "NullValueError")
+
+
 def test_an_output_named_like_a_column_gets_a_suffix(mlp: Any) -> None:
     spec, reference = mlp
     batch = table_of(reference.rows(3)).append_column("scores", pa.array([1, 2, 3]))
