@@ -37,6 +37,11 @@ class OutputFolder:
         """Path of a split's predictions; `split` is the split's name."""
         return storage.join(self.path, f"part-{split}.{suffix}")
 
+    @property
+    def failed_folder(self) -> str:
+        """Folder of the rows that could not be scored."""
+        return storage.join(self.path, WORK_FOLDER, "failed")
+
     def failed_part(self, split: str) -> str:
         """Path of a split's failed rows."""
         return storage.join(self.path, WORK_FOLDER, "failed", f"part-{split}.parquet")

@@ -45,6 +45,11 @@ def describe_report(report: Mapping[str, Any], folder: OutputFolder) -> str:
             for stage, errors in report["failures"].items()
             for error, rows in errors.items()
         )
+        lines["rows of them"] = folder.failed_folder
+    if "read" in report["failures"]:
+        lines["note"] = (
+            "where a file could not be read to its end, one failure stands for all that is left"
+        )
     return _table(lines)
 
 

@@ -367,3 +367,11 @@ def test_rows_that_all_have_one_of_many_shapes_are_tuned(
     predictor.predict({"x": np.ones((3, 1 << 20), np.float32)})
     assert predictor.batch_rows <= 3 * replicas.count
     assert not kept
+
+
+def test_preprocessing_that_fails_is_named(replicas: Replicas) -> None:
+    def prepare(x: tf.Tensor) -> tf.Tensor:
+        raise KeyError("no such lookup")
+
+    with pytest.raises(SetupError, match=r"preprocess to take x: float32\[\?,4\].*no such"):
+        Predictor(Model(linear, X), replicas, fields=[X], preprocess=prepare)

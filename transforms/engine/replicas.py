@@ -153,7 +153,9 @@ def _choose(devices: Devices | Sequence[str] | str) -> tuple[str, ...]:
             "Pass devices='all' or names that are there."
         )
     if len({_short(name) for name in names}) < len(names):
-        raise DeviceError(f"expected each device once. Received: {', '.join(names)}.")
+        raise DeviceError(
+            f"expected each device once. Received: {', '.join(names)}. A device holds one replica."
+        )
     if len({_short(name).split(":")[0] for name in names}) > 1:
         raise DeviceError(
             f"expected devices of one kind. Received: {', '.join(names)}. Replicas run in lock "

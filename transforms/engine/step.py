@@ -192,7 +192,14 @@ class Step:
         import tensorflow as tf
 
         assert self._preprocess is not None
-        result = self._preprocess(**columns)
+        try:
+            result = self._preprocess(**columns)
+        except Exception as error:
+            described = ", ".join(f"{field.name}: {field}" for field in self.fields)
+            raise SetupError(
+                f"expected preprocess to take {described}. Received from it: "
+                f"{type(error).__name__}: {_last_line(error)}"
+            ) from error
         names = [field.name for field in self._model.signature.inputs]
         if not isinstance(result, Mapping):
             if len(names) != 1:
@@ -231,6 +238,12 @@ class Step:
         return tuple(
             _field_of(name, tensor) for name, tensor in concrete.structured_outputs[0].items()
         )
+
+
+def _last_line(error: Exception) -> str:
+    """What went wrong; AutoGraph puts the stack of the user's code before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "without a message"
 
 
 def _with_autograph(preprocess: Preprocess) -> Preprocess:
