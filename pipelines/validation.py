@@ -28,6 +28,7 @@ from pipelines.tuning_folder import OutputTuningStore
 from pipelines.user_code import UserFunction, load_function, look_in_working_folder
 from transforms.batching import Batching
 from transforms.conversion import FeatureError
+from transforms.engine.errors import SetupError
 from transforms.engine.model import (
     ModelError,
     ModelKind,
@@ -41,7 +42,6 @@ from transforms.engine.read_signature import read_signature
 from transforms.engine.registry import Lease
 from transforms.engine.replicas import DeviceError, open_replicas
 from transforms.engine.signature import Signature
-from transforms.engine.step import SetupError
 from transforms.inference import PredictBlocks
 from transforms.inference_setup import InferenceSetup
 from transforms.model_files import fetch_model

@@ -20,6 +20,7 @@ AUTO_GROUP_BYTES = 8 << 20
 GIVEN_GROUP_BYTES = 256 << 20
 
 _UNITS_PER_ROW = 1 << 10
+_GROUP_TABLES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,9 @@ class BatchRows(beam.PTransform):
         units = self._batching.group_rows * _UNITS_PER_ROW
         stamped = elements | "Stamp" >> beam.ParDo(_Stamp())
         if not elements.is_bounded and self._batching.max_wait_seconds is not None:
-            rows = self._batching.group_rows
+            # The stateful form counts elements, whatever they hold.
+            of_tables = elements.element_type in (Block, pa.RecordBatch, pa.Table)
+            rows = _GROUP_TABLES if of_tables else self._batching.group_rows
             return stamped | beam.BatchElements(
                 min_batch_size=rows,
                 max_batch_size=rows,

@@ -187,15 +187,28 @@ def _part_rows(
     rows: Sequence[Mapping[str, Any]], part: Part, consumed: Sequence[str], keep: Keep
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     order = range(len(rows)) if part.rows is None else part.rows.tolist()
+    outputs = [_widened(values) for values in part.outputs.values()]
     columns: Any = None
     kept: list[str] = []
     names: list[str] = []
-    for row, *values in zip(order, *part.outputs.values(), strict=True):
+    for row, *values in zip(order, *outputs, strict=True):
         given = rows[row]
         if given.keys() != columns:
             columns = given.keys()
-            kept = kept_columns(list(columns), consumed, keep)
+            kept = _kept_of_row(list(columns), consumed, keep)
             names = list(output_names(list(part.outputs), list(columns)).values())
-        prediction = {name: given[name] for name in kept}
+        prediction = {name: given.get(name) for name in kept}
         prediction.update(zip(names, values, strict=True))
         yield row, prediction
+
+
+def _kept_of_row(columns: Sequence[str], consumed: Sequence[str], keep: Keep) -> list[str]:
+    """What is kept of a row; a named value that this row lacks will be None."""
+    if keep in (None, "all", "none"):
+        return kept_columns(columns, consumed, keep)
+    return [keep] if isinstance(keep, str) else list(keep)
+
+
+def _widened(values: np.ndarray) -> np.ndarray:
+    """bfloat16, which little else reads, leaves as float32."""
+    return values.astype(np.float32) if values.dtype.name == "bfloat16" else values

@@ -32,6 +32,7 @@ from transforms.inference_setup import InferenceSetup
 from transforms.matching import Feed
 from transforms.metrics import add_to_counter
 from transforms.model_files import fetch_model
+from transforms.outputs import output_schema
 from transforms.rows import rows_to_arrays
 from transforms.run_info import describe_run
 from transforms.scoring import Submitted
@@ -188,10 +189,13 @@ class MirroredInferenceDoFn(beam.DoFn):
 
     def setup(self) -> None:
         """Asks the process for its predictor; the first one loads the model."""
+        self.teardown()
         config = self._setup.config
         local = dataclasses.replace(config.model, path=fetch_model(config.model.path))
         self._lease = open_predictor(dataclasses.replace(config, model=local))
         self._predictor = predictor_of(self._lease)
+        # What no column can hold is refused before a row is read.
+        output_schema(self._predictor.outputs or ())
 
     def start_bundle(self) -> None:
         """Forgets what a failed bundle left."""
@@ -219,6 +223,7 @@ class MirroredInferenceDoFn(beam.DoFn):
         if self._lease is not None:
             self._lease.release()
             self._lease = None
+            del self._predictor
 
     def _emit(self, most_rows: int) -> Iterator[Any]:
         while self._pending and (
@@ -260,7 +265,10 @@ class MirroredInferenceDoFn(beam.DoFn):
         kind = type(rows[0])
         feeds = self._feeds.get(kind)
         if feeds is None:
-            feeds = self._feeds[kind] = self._setup.row_feeds(rows, self._predictor.signature)
+            feeds = self._setup.row_feeds(rows, self._predictor.signature)
+            known = {name for row in rows for name in row_mapping(row, feeds[0].column)}
+            kept_columns(sorted(known), [feed.column for feed in feeds], self._setup.keep)
+            self._feeds[kind] = feeds
         submitted = Submitted(self._predictor, rows_to_arrays(rows, feeds), len(rows))
         mappings = [row_mapping(row, feeds[0].column) for row in rows]
         return _RowsJob(submitted, rows, mappings, feeds, timestamps, window)
@@ -308,7 +316,8 @@ class _RowsJob:
         for row, prediction in scored_rows(self.mappings, results, consumed, setup.keep):
             yield WindowedValue(prediction, self.timestamps[row], windows)
         for row, stage, error, message in results.failed:
-            failure = Failure(None, row, stage, error, message, self.rows[row])
+            # A one-row element has no other position than its own first.
+            failure = Failure(None, 0, stage, error, message, self.rows[row])
             yield TaggedOutput(
                 FAILURES, WindowedValue(failure.as_dict(), self.timestamps[row], windows)
             )

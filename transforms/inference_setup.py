@@ -125,6 +125,14 @@ class InferenceSetup:
             except FeatureError as error:
                 refused = refused or error
         assert refused is not None
+        feeds = tuple(
+            Feed(self.input_map.get(field.name, field.name), field.name, field)
+            for field in signature.inputs
+        )
+        for row in rows:
+            if isinstance(row, Mapping) and all(feed.column in row for feed in feeds):
+                # The columns are there: it is the rows that are bad, each by itself.
+                return feeds
         raise refused
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from transforms.engine.errors import SetupError
 from transforms.engine.group_queue import Group, GroupQueue, Scored
 from transforms.engine.predictor import Predictor
 from transforms.engine.replicas import Replicas, open_replicas
 from transforms.engine.signature import Signature, TensorField
-from transforms.engine.step import SetupError
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
 
@@ -375,3 +375,22 @@ def test_preprocessing_that_fails_is_named(replicas: Replicas) -> None:
 
     with pytest.raises(SetupError, match=r"preprocess to take x: float32\[\?,4\].*no such"):
         Predictor(Model(linear, X), replicas, fields=[X], preprocess=prepare)
+
+
+def test_an_output_whose_width_depends_on_the_batch_is_refused(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        first = tf.cast(inputs["x"][:, 0], tf.int32)
+        return {"y": tf.one_hot(first, tf.reduce_max(first) + 1)}
+
+    predictor = opened(Model(call, X), replicas, rows=8)
+    values = np.arange(50, dtype=np.float32)[:, None].repeat(4, axis=1)
+    with pytest.raises(SetupError, match="expected output 'y' of one shape for rows of one shape"):
+        predictor.predict({"x": values})
+
+
+def test_what_xla_cannot_compile_is_refused_at_once(logical_cpus: int) -> None:
+    text = Model(lambda inputs: {"y": tf.strings.as_string(inputs["x"][:, 0])}, X)
+    with pytest.raises(SetupError, match=r"expected a model that XLA can compile.*xla=True"):
+        Predictor(text, open_replicas(["CPU:0"]), xla=True)

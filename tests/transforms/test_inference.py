@@ -552,3 +552,37 @@ def test_one_long_text_does_not_pad_the_others(tmp_path: Path) -> None:
     )
     assert widths[4] == 1500
     assert widths[1] == widths[6] == 25_000
+
+
+def test_a_group_of_bad_rows_only_fails_its_rows(mlp: Any) -> None:
+    spec, reference = mlp
+    good = {"id": 1, "features": reference.rows(1)["features"][0]}
+    bad = {"id": 0, "features": None}
+    predictions, failures = run([bad, good], MirroredInference(spec, batching=Batching(rows=1)))
+    assert [prediction["id"] for prediction in predictions] == [1]
+    assert [(failure["row"], failure["data"]["id"]) for failure in failures] == [(0, 0)]
+
+
+def test_keeping_what_a_row_lacks(mlp: Any) -> None:
+    spec, reference = mlp
+    first, second = reference.rows(2)["features"]
+    rows = [{"id": 7, "features": first}, {"features": second}]
+    predictions, failures = run(rows, MirroredInference(spec, keep=["id"]))
+    assert not failures
+    assert [prediction["id"] for prediction in predictions] == [7, None]
+    with pytest.raises(Exception, match="expected the columns to keep among"):
+        run(rows, MirroredInference(spec, keep=["identity"]))
+
+
+def test_bfloat16_leaves_as_float32(tmp_path: Path) -> None:
+    class Narrow(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
+        def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": tf.cast(x, tf.bfloat16)}
+
+    module = Narrow()
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.serve)
+    row = np.array([1.5, -2.0], np.float32)
+    (prediction,), _ = run([row], MirroredInference(str(tmp_path / "m")))
+    assert prediction["y"].dtype == np.float32
+    np.testing.assert_array_equal(prediction["y"], row)

@@ -17,6 +17,10 @@ _ALLOCATION_SIGNS = (
 )
 
 
+class SetupError(ValueError):
+    """The model, the preprocessing and the columns do not fit together."""
+
+
 class InferenceError(NamedTuple):
     """Why one row has no prediction.
 
@@ -31,7 +35,10 @@ class InferenceError(NamedTuple):
 
 _MESSAGE_CHARACTERS = 500
 # TensorFlow puts the Python stack of the failing node before what went wrong.
-_STACK = re.compile(r'^(Graph execution error:|Detected at node .*|  File ".*)$', re.MULTILINE)
+_STACK = re.compile(
+    r'^(Graph execution error:|Detected at node .*|  File ".*|<stack traces unavailable>)$',
+    re.MULTILINE,
+)
 
 
 def describe(error: BaseException) -> InferenceError:

@@ -14,7 +14,7 @@ import numpy as np
 from transforms.engine.arrays import array_bytes
 from transforms.engine.errors import InferenceError
 from transforms.engine.host_memory import free_memory_bytes
-from transforms.engine.slicing import Columns, count_rows, cut, join
+from transforms.engine.slicing import Columns, count_rows, cut, join_outputs
 
 # Enough for two device batches of a gigabyte of images a second.
 QUEUE_BYTES = 256 << 20
@@ -274,7 +274,7 @@ def settle(shares: list[Share], outputs: Columns, errors: dict[int, InferenceErr
 def join_parts(parts: list[Columns]) -> Columns:
     """Puts predicted parts after each other; parts without rows may have any shape."""
     filled = [part for part in parts if count_rows(part)]
-    return join(filled or parts[:1])
+    return join_outputs(filled or parts[:1])
 
 
 class DemandingFuture(Future):  # type: ignore[type-arg]

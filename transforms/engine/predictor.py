@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from transforms.engine.arrays import array_bytes, field_row_bytes, no_rows
-from transforms.engine.errors import is_out_of_memory
+from transforms.engine.errors import SetupError, is_out_of_memory
 from transforms.engine.group_queue import (
     QUEUE_BYTES,
     DemandingFuture,
@@ -38,7 +38,7 @@ from transforms.engine.slicing import (
     pad,
     slice_for_replicas,
 )
-from transforms.engine.step import CallableModel, Preprocess, SetupError, Step, Tensors
+from transforms.engine.step import CallableModel, Preprocess, Step, Tensors
 from transforms.engine.traces import Traces
 from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
 
@@ -266,10 +266,10 @@ class Predictor:
                     group.future.set_exception(error)
 
     def _launch(self, shares: list[Share]) -> _Launched | None:
-        columns = join([share.columns for share in shares])
         key = shares[0].group.key
         self._batches_alike = self._batches_alike + 1 if key == self._last_key else 0
         self._last_key = key
+        columns = join([share.columns for share in shares])
         if count_rows(columns) == 0:
             self._settle(shares, self._no_outputs(columns))
             return None

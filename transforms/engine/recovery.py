@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from transforms.engine.errors import InferenceError, describe, is_out_of_memory
+from transforms.engine.errors import InferenceError, SetupError, describe, is_out_of_memory
 from transforms.engine.group_queue import join_parts
 from transforms.engine.sizing import BatchSizer
 from transforms.engine.slicing import Columns, count_rows, cut
-from transforms.engine.step import SetupError
 
 _LOG = logging.getLogger(__name__)
 

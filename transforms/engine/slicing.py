@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from transforms.engine.errors import SetupError
+
 Columns = Mapping[str, np.ndarray]
 
 
@@ -62,4 +64,22 @@ def slice_for_replicas(columns: Columns, replicas: int) -> list[Columns]:
 
 def gather(slices: Sequence[Columns], rows: int) -> dict[str, np.ndarray]:
     """Joins the replicas' outputs in order and drops the padding behind `rows`."""
-    return {name: values[:rows] for name, values in join(slices).items()}
+    return {name: values[:rows] for name, values in join_outputs(slices).items()}
+
+
+def join_outputs(parts: Sequence[Columns]) -> Columns:
+    """Puts outputs of batches after each other.
+
+    Raises:
+      SetupError: they differ in more than their rows.
+    """
+    for name, first in parts[0].items():
+        for part in parts[1:]:
+            if part[name].shape[1:] != first.shape[1:]:
+                raise SetupError(
+                    f"expected output {name!r} of one shape for rows of one shape. Received: "
+                    f"{list(first.shape[1:])} and {list(part[name].shape[1:])} in different "
+                    "batches. Give it a fixed width in the model, so that it does not depend on "
+                    "which rows run together."
+                )
+    return join(parts)

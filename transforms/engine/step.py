@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from transforms.engine.errors import SetupError, describe
 from transforms.engine.replicas import DeviceError, Replicas
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.slicing import Columns
@@ -27,10 +28,6 @@ class CallableModel(Protocol):
 
     def __call__(self, inputs: Tensors) -> Tensors:
         """Named outputs for named inputs, in replica context."""
-
-
-class SetupError(ValueError):
-    """The model, the preprocessing and the columns do not fit together."""
 
 
 class Step:
@@ -99,12 +96,19 @@ class Step:
         import tensorflow as tf
 
         with self._replicas.exclusive(), tf.device("/CPU:0"):
-            return self.function(
-                [
-                    {field.name: tf.constant(columns[field.name]) for field in self.fields}
-                    for columns in slices
-                ]
-            )
+            tensors = [
+                {field.name: tf.constant(columns[field.name]) for field in self.fields}
+                for columns in slices
+            ]
+            try:
+                return self.function(tensors)
+            except tf.errors.InvalidArgumentError as error:
+                if self.is_compiled and "unsupported operations" in str(error):
+                    raise SetupError(
+                        "expected a model that XLA can compile. Received: "
+                        f"{describe(error).message.splitlines()[0]}. Leave out xla=True, or --xla."
+                    ) from error
+                raise
 
     def _build(self, xla: bool) -> Callable[..., list[Tensors]]:
         import tensorflow as tf

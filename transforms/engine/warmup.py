@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 from transforms.engine.arrays import made_up_rows
-from transforms.engine.errors import describe
+from transforms.engine.errors import SetupError, describe
 from transforms.engine.ladder import ladder
 from transforms.engine.slicing import slice_for_replicas
 from transforms.engine.step import Step
@@ -56,6 +56,8 @@ def warm_up(step: Step, replicas: int, limit: int) -> WarmUp | None:
             if following <= rows:
                 return WarmUp(rows, rows / best)
             rows = min(following, rows * _GROWTH)
+    except SetupError:
+        raise
     except Exception as error:
         _LOG.info("no warm-up: the model does not take made-up rows (%s)", describe(error).error)
         return None
