@@ -68,7 +68,7 @@ def measure_step(
         _probe(memory, step, replicas, columns, limit_bytes, budget_seconds)
     except Exception as error:
         _LOG.info("memory is not measured before the first batch: %s", describe(error).message)
-    _LOG.info("memory of a replica: %s", _described(memory.fit))
+    _LOG.debug("memory of a replica: %s", _described(memory.fit))
     return memory
 
 
