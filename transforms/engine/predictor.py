@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import logging
 import threading
 import time
@@ -13,8 +11,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from transforms.engine.arrays import array_bytes, field_row_bytes, no_rows
-from transforms.engine.errors import SetupError, is_out_of_memory
+from transforms.engine.arrays import array_bytes
+from transforms.engine.batch_runner import BatchRunner, RunningBatch, RunStatistics
+from transforms.engine.errors import is_out_of_memory
 from transforms.engine.group_queue import (
     QUEUE_BYTES,
     DemandingFuture,
@@ -24,23 +23,13 @@ from transforms.engine.group_queue import (
     Share,
     settle,
 )
-from transforms.engine.ladder import padded_rows
-from transforms.engine.memory_guard import MemoryGuard
 from transforms.engine.recovery import WAITS_SECONDS, Recovery
 from transforms.engine.replicas import Replicas
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.sizing import BatchSizer
-from transforms.engine.slicing import (
-    Columns,
-    count_rows,
-    gather,
-    join,
-    pad,
-    slice_for_replicas,
-)
-from transforms.engine.step import CallableModel, Preprocess, Step, Tensors
-from transforms.engine.traces import Traces
-from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
+from transforms.engine.slicing import Columns, count_rows, join
+from transforms.engine.step import CallableModel, Preprocess
+from transforms.engine.warmup import WarmUp
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,34 +37,10 @@ _LOG = logging.getLogger(__name__)
 _STEADY_BATCHES = 20
 
 
-@dataclasses.dataclass
-class PredictorStatistics:
-    """What a predictor did so far.
-
-    Attributes:
-      rows: predicted rows.
-      padded_rows: rows that were run only to fill a batch.
-      batches: how often each global batch size was run.
-      busy_seconds: time that the devices, and copying to and from them, took.
-      out_of_memory: how many batches did not fit.
-    """
-
-    rows: int = 0
-    padded_rows: int = 0
-    batches: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
-    busy_seconds: float = 0.0
-    out_of_memory: int = 0
-
-
-class _Batch(NamedTuple):
-    tensors: list[Tensors]
-    padded: int
-
-
 class _Launched(NamedTuple):
     shares: list[Share]
     columns: Columns
-    batch: _Batch
+    batch: RunningBatch
     started: float
 
 
@@ -122,36 +87,29 @@ class Predictor:
           SetupError: the step cannot be traced.
         """
         self.replicas = replicas
-        self.statistics = PredictorStatistics()
-        self.warm_up: WarmUp | None = None
         self.sizer = BatchSizer(
             replicas.count, requested=rows, most_bytes=queue_bytes // 2, tuned=tuned_rows
         )
         self._on_tuned = on_tuned
-        self._guard = MemoryGuard(replicas, self.sizer)
-        self.batch_rows = replicas.count
         self._model = model
         self._queue = GroupQueue(queue_bytes, max_wait_seconds)
         self._failure: BaseException | None = None
-        self._is_static = False
         self._last_key: object = None
         self._batches_alike = 0
         self._last_finish = 0.0
         if fields is None and preprocess is None:
             fields = model.signature.inputs
-        self._traces = Traces(model, replicas, fields, preprocess, xla)
-        if self._traces.latest is not None:
-            self._prepare(self._traces.latest)
+        self._runner = BatchRunner(
+            model, replicas, self.sizer, fields=fields, preprocess=preprocess, xla=xla
+        )
         self._recovery = Recovery(
             self._predict_now,
-            self._no_outputs,
-            self._probe,
+            self._runner.no_outputs,
+            self._runner.probe,
             self.sizer,
-            padded_rows=self._padded,
+            padded_rows=self._runner.padded,
             row_bytes=_row_bytes,
-            predicted_rows=lambda columns: (
-                self._guard.rows_after_failure() if self._is_static else None
-            ),
+            predicted_rows=self._runner.rows_after_failure,
             waits_seconds=waits_seconds,
         )
         self.ready_at = time.time()
@@ -166,19 +124,34 @@ class Predictor:
         return self._model.signature
 
     @property
+    def statistics(self) -> RunStatistics:
+        """What was run so far."""
+        return self._runner.statistics
+
+    @property
+    def warm_up(self) -> WarmUp | None:
+        """The pure model's rate; None where made-up rows could not measure it."""
+        return self._runner.warm_up
+
+    @property
     def outputs(self) -> tuple[TensorField, ...] | None:
         """Outputs as traced; None before the first group where nothing said what it holds."""
-        return self._traces.latest.outputs if self._traces.latest else None
+        return self._runner.outputs
 
     @property
     def is_static(self) -> bool:
         """Whether all rows have one known shape, so that a batch size in rows can be kept."""
-        return self._is_static
+        return self._runner.is_static
 
     @property
     def traces(self) -> int:
         """How often a replica's part of the step was traced, in all."""
-        return self._traces.count
+        return self._runner.traces
+
+    @property
+    def batch_rows(self) -> int:
+        """Most rows of a batch as it stands."""
+        return self._runner.batch_rows
 
     @property
     def is_closed(self) -> bool:
@@ -188,7 +161,7 @@ class Predictor:
     @property
     def rows_in_batches(self) -> int:
         """Rows that fill one batch of every shape that is waiting."""
-        return self.batch_rows if self._is_static else self.batch_rows * self._queue.shapes
+        return self.batch_rows if self.is_static else self.batch_rows * self._queue.shapes
 
     def submit(self, columns: Columns, length_class: int = 0) -> Future[Scored]:
         """Queues a group of rows.
@@ -226,12 +199,7 @@ class Predictor:
         Raises:
           tf.errors.OpError: what the step raised; nothing is tried again.
         """
-        step = self._step_for(columns)
-        started = time.perf_counter()
-        for outputs in step(slice_for_replicas(columns, self.replicas.count)):
-            for tensor in outputs.values():
-                tensor.numpy()
-        return time.perf_counter() - started
+        return self._runner.time(columns)
 
     def close(self) -> None:
         """Lets the dispatcher finish what is queued and end. May be called again."""
@@ -271,11 +239,11 @@ class Predictor:
         self._last_key = key
         columns = join([share.columns for share in shares])
         if count_rows(columns) == 0:
-            self._settle(shares, self._no_outputs(columns))
+            self._settle(shares, self._runner.no_outputs(columns))
             return None
         started = time.perf_counter()
         try:
-            return _Launched(shares, columns, self._run(columns), started)
+            return _Launched(shares, columns, self._runner.run(columns), started)
         except Exception as error:
             self._recover(shares, columns, error)
             return None
@@ -284,7 +252,7 @@ class Predictor:
         columns = launched.columns
         rows = count_rows(columns)
         try:
-            outputs = self._collect(launched.batch, rows)
+            outputs = self._runner.collect(launched.batch, rows)
         except Exception as error:
             self._recover(launched.shares, columns, error)
             return
@@ -292,9 +260,8 @@ class Predictor:
         seconds = now - max(launched.started, self._last_finish)
         self._last_finish = now
         self.statistics.busy_seconds += seconds
-        if self.sizer.observe(
-            rows, _row_bytes(columns), seconds, self._is_steady(self._last_key)
-        ):
+        is_steady = self._is_steady(launched.shares[0].group.key)
+        if self.sizer.observe(rows, _row_bytes(columns), seconds, is_steady):
             self._tell_tuned()
         self._settle(launched.shares, outputs)
 
@@ -308,7 +275,7 @@ class Predictor:
 
     def _tell_tuned(self) -> None:
         # A size found for one of many possible shapes is of no use to others.
-        if self._on_tuned is not None and self._is_static and self.sizer.is_tuned:
+        if self._on_tuned is not None and self.is_static and self.sizer.is_tuned:
             self._on_tuned(self.sizer)
 
     def _settle(self, shares: list[Share], outputs: Columns) -> None:
@@ -316,81 +283,22 @@ class Predictor:
 
     def _predict_now(self, columns: Columns) -> dict[str, np.ndarray]:
         try:
-            return self._collect(self._run(columns), count_rows(columns))
+            return self._runner.collect(self._runner.run(columns), count_rows(columns))
         except Exception as error:
             self._count_out_of_memory(error)
             raise
 
-    def _run(self, columns: Columns) -> _Batch:
-        step = self._step_for(columns)
-        rows = count_rows(columns)
-        padded = self._padded(rows)
-        self._guard.start()
-        tensors = step(slice_for_replicas(pad(columns, padded), self.replicas.count))
-        self.statistics.batches[padded] += 1
-        self.statistics.padded_rows += padded - rows
-        return _Batch(tensors, padded)
-
-    def _collect(self, batch: _Batch, rows: int) -> dict[str, np.ndarray]:
-        slices = [
-            {name: tensor.numpy() for name, tensor in outputs.items()} for outputs in batch.tensors
-        ]
-        _check_rows(slices, batch.padded // self.replicas.count)
-        if self._is_static:
-            self._guard.observe(batch.padded)
-        self.statistics.rows += rows
-        return gather(slices, rows)
-
-    def _no_outputs(self, columns: Columns) -> dict[str, np.ndarray]:
-        return {field.name: no_rows(field) for field in self._step_for(columns).outputs}
-
-    def _probe(self) -> None:
-        if self._traces.latest is not None:
-            run_made_up_rows(self._traces.latest, self.replicas.count, self.replicas.count)
-
     def _count_out_of_memory(self, error: Exception) -> None:
         self.statistics.out_of_memory += is_out_of_memory(error)
 
-    # Sizes and traces.
-
     def _limit_rows(self, group: Group) -> int:
-        self.batch_rows = self.sizer.rows_for(group.row_bytes, self._is_steady(group.key))
-        return self.batch_rows
+        return self._runner.limit_rows(group.row_bytes, self._is_steady(group.key))
 
     def _is_steady(self, key: object) -> bool:
         """Whether a size in rows means something: all rows have one shape, or had it of late."""
         alike = key == self._last_key and self._batches_alike >= _STEADY_BATCHES
-        return self._is_static or alike
-
-    def _padded(self, rows: int) -> int:
-        count = self.replicas.count
-        return padded_rows(rows, max(self.batch_rows, rows + count - 1), count)
-
-    def _step_for(self, columns: Columns) -> Step:
-        before = self._traces.latest
-        step = self._traces.step_for(columns)
-        if self._traces.latest is not before:
-            self._prepare(step)
-        return step
-
-    def _prepare(self, step: Step) -> None:
-        self._is_static = all(field.is_static for field in step.fields)
-        if self._is_static:
-            self._guard.prepare(step)
-            self.batch_rows = self.sizer.rows_for(field_row_bytes(step.fields))
-            self.warm_up = warm_up(step, self.replicas.count, self.batch_rows)
+        return self.is_static or alike
 
 
 def _row_bytes(columns: Columns) -> int:
     return sum(map(array_bytes, columns.values())) // max(1, count_rows(columns))
-
-
-def _check_rows(slices: Sequence[Columns], rows: int) -> None:
-    for outputs in slices:
-        for name, values in outputs.items():
-            if values.shape[:1] != (rows,):
-                raise SetupError(
-                    f"expected output {name!r} with one entry for each row. Received: shape "
-                    f"{list(values.shape)} for {rows} rows. "
-                    "Only models that score row by row can be run."
-                )

@@ -43,7 +43,7 @@ class Recovery:
         *,
         padded_rows: Callable[[int], int],
         row_bytes: Callable[[Columns], int],
-        predicted_rows: Callable[[Columns], int | None],
+        predicted_rows: Callable[[], int | None],
         waits_seconds: Sequence[float] = WAITS_SECONDS,
     ) -> None:
         """Says how batches are run.
@@ -83,9 +83,7 @@ class Recovery:
         rows = count_rows(columns)
         if is_out_of_memory(error):
             row_bytes = self._row_bytes(columns)
-            if self._sizer.out_of_memory(
-                self._padded_rows(rows), row_bytes, lambda: self._predicted_rows(columns)
-            ):
+            if self._sizer.out_of_memory(self._padded_rows(rows), row_bytes, self._predicted_rows):
                 return self._in_pieces(columns, min(rows, self._sizer.rows_for(row_bytes)))
             return self._wait(columns, error)
         if rows == 1:

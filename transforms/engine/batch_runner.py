@@ -1,0 +1,187 @@
+"""Any number of rows as one batch: padded, a slice per replica, run, gathered and cut."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from transforms.engine.arrays import field_row_bytes, no_rows
+from transforms.engine.errors import SetupError
+from transforms.engine.ladder import padded_rows
+from transforms.engine.memory_guard import MemoryGuard
+from transforms.engine.replicas import Replicas
+from transforms.engine.signature import TensorField
+from transforms.engine.sizing import BatchSizer
+from transforms.engine.slicing import Columns, count_rows, gather, pad, slice_for_replicas
+from transforms.engine.step import CallableModel, Preprocess, Step, Tensors
+from transforms.engine.traces import Traces
+from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
+
+
+@dataclasses.dataclass
+class RunStatistics:
+    """What was run so far.
+
+    Attributes:
+      rows: predicted rows.
+      padded_rows: rows that were run only to fill a batch.
+      batches: how often each global batch size was run.
+      busy_seconds: time that the devices, and copying to and from them, took.
+      out_of_memory: how many batches did not fit.
+    """
+
+    rows: int = 0
+    padded_rows: int = 0
+    batches: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
+    busy_seconds: float = 0.0
+    out_of_memory: int = 0
+
+
+class RunningBatch(NamedTuple):
+    """Outputs of each replica, which may be under way on a GPU, and the rows with padding."""
+
+    tensors: list[Tensors]
+    padded: int
+
+
+class BatchRunner:
+    """Runs batches on every replica, one after the other.
+
+    Attributes:
+      statistics: of all batches.
+      warm_up: the pure model's rate, where made-up rows could measure it.
+      batch_rows: most rows of a batch as it stands.
+    """
+
+    def __init__(
+        self,
+        model: CallableModel,
+        replicas: Replicas,
+        sizer: BatchSizer,
+        *,
+        fields: Sequence[TensorField] | None,
+        preprocess: Preprocess | None,
+        xla: bool,
+    ) -> None:
+        """Traces, probes the memory and warms up, where the fields are known.
+
+        Raises:
+          SetupError: the step cannot be traced.
+        """
+        self.statistics = RunStatistics()
+        self.warm_up: WarmUp | None = None
+        self.batch_rows = replicas.count
+        self._replicas = replicas
+        self._sizer = sizer
+        self._guard = MemoryGuard(replicas, sizer)
+        self._is_static = False
+        self._traces = Traces(model, replicas, fields, preprocess, xla)
+        if self._traces.latest is not None:
+            self._prepare(self._traces.latest)
+
+    @property
+    def outputs(self) -> tuple[TensorField, ...] | None:
+        """Outputs as traced; None before the first batch where nothing said what it holds."""
+        return self._traces.latest.outputs if self._traces.latest else None
+
+    @property
+    def is_static(self) -> bool:
+        """Whether all rows have one known shape."""
+        return self._is_static
+
+    @property
+    def traces(self) -> int:
+        """How often a replica's part of the step was traced, in all."""
+        return self._traces.count
+
+    def limit_rows(self, row_bytes: int, is_steady: bool) -> int:
+        """Most rows of a batch of such rows."""
+        self.batch_rows = self._sizer.rows_for(row_bytes, is_steady)
+        return self.batch_rows
+
+    def padded(self, rows: int) -> int:
+        """Rows that are run for a number of rows."""
+        count = self._replicas.count
+        return padded_rows(rows, max(self.batch_rows, rows + count - 1), count)
+
+    def run(self, columns: Columns) -> RunningBatch:
+        """Starts a batch; on a CPU it has ended when this returns."""
+        step = self._step_for(columns)
+        rows = count_rows(columns)
+        padded = self.padded(rows)
+        self._guard.start()
+        tensors = step(slice_for_replicas(pad(columns, padded), self._replicas.count))
+        self.statistics.batches[padded] += 1
+        self.statistics.padded_rows += padded - rows
+        return RunningBatch(tensors, padded)
+
+    def collect(self, batch: RunningBatch, rows: int) -> dict[str, np.ndarray]:
+        """Waits for a batch and copies its outputs to the host, without the padding.
+
+        Raises:
+          SetupError: an output has not one entry for each row.
+        """
+        slices = [
+            {name: tensor.numpy() for name, tensor in outputs.items()} for outputs in batch.tensors
+        ]
+        _check_rows(slices, batch.padded // self._replicas.count)
+        if self._is_static:
+            self._guard.observe(batch.padded)
+        self.statistics.rows += rows
+        return gather(slices, rows)
+
+    def no_outputs(self, columns: Columns) -> dict[str, np.ndarray]:
+        """The outputs of no rows."""
+        return {field.name: no_rows(field) for field in self._step_for(columns).outputs}
+
+    def probe(self) -> None:
+        """Runs one made-up row per replica."""
+        if self._traces.latest is not None:
+            run_made_up_rows(self._traces.latest, self._replicas.count, self._replicas.count)
+
+    def rows_after_failure(self) -> int | None:
+        """Rows that should fit where a batch just did not; None where nothing is known."""
+        return self._guard.rows_after_failure() if self._is_static else None
+
+    def time(self, columns: Columns) -> float:
+        """Seconds of one batch of exactly these rows, from arrays to arrays.
+
+        Raises:
+          tf.errors.OpError: what the step raised; nothing is tried again.
+        """
+        step = self._step_for(columns)
+        started = time.perf_counter()
+        for outputs in step(slice_for_replicas(columns, self._replicas.count)):
+            for tensor in outputs.values():
+                tensor.numpy()
+        return time.perf_counter() - started
+
+    def _step_for(self, columns: Columns) -> Step:
+        before = self._traces.latest
+        step = self._traces.step_for(columns)
+        if self._traces.latest is not before:
+            self._prepare(step)
+        return step
+
+    def _prepare(self, step: Step) -> None:
+        self._is_static = all(field.is_static for field in step.fields)
+        if self._is_static:
+            self._guard.prepare(step)
+            self.batch_rows = self._sizer.rows_for(field_row_bytes(step.fields))
+            self.warm_up = warm_up(step, self._replicas.count, self.batch_rows)
+
+
+def _check_rows(slices: Sequence[Columns], rows: int) -> None:
+    for outputs in slices:
+        for name, values in outputs.items():
+            if values.shape[:1] != (rows,):
+                raise SetupError(
+                    f"expected output {name!r} with one entry for each row. Received: shape "
+                    f"{list(values.shape)} for {rows} rows. "
+                    "Only models that score row by row can be run."
+                )
