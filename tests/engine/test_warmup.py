@@ -40,10 +40,11 @@ def test_the_largest_affordable_batch_gives_the_rate() -> None:
     )
     started = time.perf_counter()
     found = warm_up(step, 1, 4096)
-    assert time.perf_counter() - started < 1.5
+    assert time.perf_counter() - started < 5
     assert found is not None
     assert 16 <= found.rows <= 2048
-    assert found.rows_per_second == pytest.approx(1e4, rel=0.25)
+    # Pauses last at least as long as asked for; on a busy machine longer.
+    assert 2e3 < found.rows_per_second <= 1e4
 
 
 def test_a_fast_model_is_measured_with_the_whole_batch() -> None:
