@@ -7,12 +7,13 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from transforms.engine.model import PRECISIONS
+
 if TYPE_CHECKING:
     from transforms.engine.model import ModelSpec
 
 INPUT_FORMATS = ("auto", "tfrecord", "parquet", "images", "csv", "jsonl")
 OUTPUT_FORMATS = ("parquet", "tfrecord", "jsonl", "csv")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 DEFAULT_SPLIT_BYTES = 64 * 2**20
 MODEL_HELP = "a .keras, .h5 or .weights.h5 file or a SavedModel folder, on any Beam filesystem"
 

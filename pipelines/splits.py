@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 # What shards and compressed files have behind the suffix of their format.
@@ -58,3 +59,10 @@ class Split:
     def from_json(cls, values: dict[str, Any]) -> Split:
         """The inverse of ``to_json``."""
         return cls(**(values | {"files": tuple(values["files"])}))
+
+
+def whole_files(files: Sequence[InputFile]) -> tuple[Split, ...]:
+    """One split a file, for formats that are not cut inside of one."""
+    return tuple(
+        Split(index, (file.path,), size_bytes=file.size_bytes) for index, file in enumerate(files)
+    )

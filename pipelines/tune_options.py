@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import math
 
-from pipelines.options import PRECISIONS, InferenceOptions, add_inference_arguments
+from pipelines.options import InferenceOptions, add_inference_arguments
+from transforms.engine.model import PRECISIONS
 
 PLOT_SUFFIXES = (".png", ".svg")
 DEFAULT_TUNE_SECONDS = 60.0

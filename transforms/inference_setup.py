@@ -14,7 +14,7 @@ from transforms.batching import Batching
 from transforms.casting import FLOATS
 from transforms.conversion import FeatureError
 from transforms.elements import Keep
-from transforms.engine.model import ModelSpec, model_kind
+from transforms.engine.model import PRECISIONS, ModelSpec, model_kind
 from transforms.engine.opening import PredictorConfig
 from transforms.engine.read_signature import read_signature
 from transforms.engine.signature import Signature, TensorField
@@ -25,8 +25,6 @@ from transforms.rows import match_row
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclasses.dataclass(frozen=True)

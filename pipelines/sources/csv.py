@@ -22,7 +22,7 @@ from pipelines.sources.csv_rows import CsvDialect, CsvRows, header_names, read_r
 from pipelines.sources.sampling import sample_files
 from pipelines.sources.streams import DamagedFileError
 from pipelines.sources.text_values import MIXED, TYPES, as_fed, convert, infer_field
-from pipelines.splits import InputFile, Split, bare_name
+from pipelines.splits import InputFile, Split, bare_name, whole_files
 from transforms.block import Block
 from transforms.failures import Failure
 
@@ -79,10 +79,7 @@ class CsvSource(Source):
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
         """One split a file; the first file names the columns."""
-        splits = tuple(
-            Split(index, (file.path,), size_bytes=file.size_bytes)
-            for index, file in enumerate(files)
-        )
+        splits = whole_files(files)
         samples = sample_files(files, self._first_rows)
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)

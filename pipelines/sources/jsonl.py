@@ -23,7 +23,7 @@ from pipelines.sources.sampling import sample_files
 from pipelines.sources.streams import DamagedFileError, text_chunks
 from pipelines.sources.text_streams import lines
 from pipelines.sources.text_values import as_fed
-from pipelines.splits import InputFile, Split
+from pipelines.splits import InputFile, Split, whole_files
 from transforms.block import Block
 from transforms.failures import Failure
 
@@ -45,10 +45,7 @@ class JsonLinesSource(Source):
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
         """One split a file; the columns are the members that some first lines have."""
-        splits = tuple(
-            Split(index, (file.path,), size_bytes=file.size_bytes)
-            for index, file in enumerate(files)
-        )
+        splits = whole_files(files)
         samples = sample_files(files, _first_lines)
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)

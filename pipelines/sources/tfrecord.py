@@ -31,7 +31,7 @@ from pipelines.sources.streams import (
     inflated,
     stored_chunks,
 )
-from pipelines.splits import InputFile, Split
+from pipelines.splits import InputFile, Split, whole_files
 from transforms.block import Block
 from transforms.column_types import OBSERVED_LENGTH
 from transforms.examples import (
@@ -73,10 +73,7 @@ class TFRecordSource(Source):
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
         """One split a file; the columns are the features that some first records have."""
-        splits = tuple(
-            Split(index, (file.path,), size_bytes=file.size_bytes)
-            for index, file in enumerate(files)
-        )
+        splits = whole_files(files)
         samples = sample_files(files, _first_records)
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)

@@ -37,7 +37,7 @@ class MemoryFileSystem(FileSystem):
         return head, tail
 
     def mkdirs(self, path: str) -> None:
-        raise NotImplementedError
+        raise BeamIOError("No folders here", {path: "flat"})
 
     def has_dirs(self) -> bool:
         return False
@@ -56,7 +56,8 @@ class MemoryFileSystem(FileSystem):
         return io.BytesIO(self._content(path))
 
     def copy(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
-        raise NotImplementedError
+        for source, destination in zip(source_file_names, destination_file_names, strict=True):
+            FILES[destination] = self._content(source)
 
     def rename(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
         for source, destination in zip(source_file_names, destination_file_names, strict=True):

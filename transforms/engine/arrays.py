@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from transforms.engine.signature import TensorField
+from transforms.engine.slicing import Columns, count_rows
 
 # What one string is taken to weigh where none has been seen.
 _STRING_BYTES = 64
@@ -50,6 +51,11 @@ def array_bytes(values: np.ndarray) -> int:
     flat = values.reshape(-1)
     sample = flat[:: max(1, flat.size // _SAMPLED_STRINGS)]
     return values.nbytes + sum(map(len, sample)) * flat.size // sample.size
+
+
+def columns_row_bytes(columns: Columns) -> int:
+    """Bytes of one row of the columns, on average."""
+    return sum(map(array_bytes, columns.values())) // max(1, count_rows(columns))
 
 
 def made_up_rows(field: TensorField, rows: int) -> np.ndarray:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 
 from transforms.engine.keras_config import Config, objects, policy_name
-from transforms.engine.model import ModelError
+from transforms.engine.model import PRECISIONS, ModelError
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _FLOAT_POLICIES = ("float16", "bfloat16", "float64", *PRECISIONS)
 
 

@@ -17,6 +17,9 @@ from typing import Any, Literal
 ModelKind = Literal["keras", "h5", "weights", "saved_model"]
 CustomObjects = Mapping[str, "type | Callable[..., Any] | str"]
 
+# Dtype policies that a Keras file can be loaded with.
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _READ_BYTES = 1 << 20
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from transforms.engine.arrays import array_bytes
+from transforms.engine.arrays import columns_row_bytes
 from transforms.engine.batch_runner import BatchRunner, RunningBatch, RunStatistics
 from transforms.engine.errors import is_out_of_memory
 from transforms.engine.group_queue import (
@@ -108,7 +108,7 @@ class Predictor:
             self._runner.probe,
             self.sizer,
             padded_rows=self._runner.padded,
-            row_bytes=_row_bytes,
+            row_bytes=columns_row_bytes,
             predicted_rows=self._runner.rows_after_failure,
             waits_seconds=waits_seconds,
         )
@@ -261,7 +261,7 @@ class Predictor:
         self._last_finish = now
         self.statistics.busy_seconds += seconds
         is_steady = self._is_steady(launched.shares[0].group.key)
-        if self.sizer.observe(rows, _row_bytes(columns), seconds, is_steady):
+        if self.sizer.observe(rows, columns_row_bytes(columns), seconds, is_steady):
             self._tell_tuned()
         self._settle(launched.shares, outputs)
 
@@ -298,7 +298,3 @@ class Predictor:
         """Whether a size in rows means something: all rows have one shape, or had it of late."""
         alike = key == self._last_key and self._batches_alike >= _STEADY_BATCHES
         return self.is_static or alike
-
-
-def _row_bytes(columns: Columns) -> int:
-    return sum(map(array_bytes, columns.values())) // max(1, count_rows(columns))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transforms.engine.arrays import array_bytes
+from transforms.engine.arrays import columns_row_bytes
 from transforms.engine.errors import is_out_of_memory
 from transforms.engine.ladder import ladder
 from transforms.engine.sizing import MOST_ROWS, START_BYTES, START_ROWS
@@ -86,7 +86,7 @@ def sweep(
     """
     if not count_rows(sample):
         raise ValueError("expected a sample with at least one row. Received: none.")
-    row_bytes = max(1, sum(map(array_bytes, sample.values())) // count_rows(sample))
+    row_bytes = max(1, columns_row_bytes(sample))
     limits = [MOST_ROWS, MOST_BYTES // row_bytes, most_rows, predictor.sizer.fitting_rows]
     most = min(limit for limit in limits if limit is not None)
     sizes = ladder(max(1, most), predictor.replicas.count)
