@@ -80,8 +80,8 @@ def read_in_threads(options: PipelineOptions, arguments: Sequence[str], splits: 
     """Lets Beam's in-process runner read several splits at once, unless its flags were given.
 
     Arrow, the decoders and TensorFlow leave Python's lock while they work, and one thread's
-    reading and writing overlaps another's: on two cores, Parquet of 10 million rows with a small
-    model went 1.25 to 1.4 times as fast with two threads, and no faster with four.
+    reading and writing overlaps another's. On two cores two threads were faster than one on
+    Parquet with a small model, and four were no faster than two.
 
     Args:
       options: changed in place.
