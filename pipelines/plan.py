@@ -20,7 +20,7 @@ class JobPlan:
 
     Attributes:
       splits: all of them; a split's index is its place here.
-      row_unit: what `_row` counts: `row`, or `byte` offsets of records.
+      row_unit: what `_row` counts: `row`, `record` or `file`; or it is the `byte` of the record.
       columns: the type, as text, of each column that the source gives.
       output_format: name of the sink.
       fingerprint: what makes another job the same job.

@@ -37,6 +37,8 @@ class Split:
       stop: end of that range, exclusive; ``None`` means to the end.
       first_row: what ``_row`` counts from.
       size_bytes: input bytes it covers, about.
+      byte_rows: ``_row`` does not count: it is the byte at which a record starts in its file,
+        uncompressed. So in every split of a job that cuts a file into byte ranges.
     """
 
     index: int
@@ -45,6 +47,7 @@ class Split:
     stop: int | None = None
     first_row: int = 0
     size_bytes: int = 0
+    byte_rows: bool = False
 
     @property
     def name(self) -> str:

@@ -154,7 +154,7 @@ def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float)
         undo.pop_all()
     plan = JobPlan(
         splits=planned.splits,
-        row_unit=source.row_unit,
+        row_unit=planned.row_unit or source.row_unit,
         columns=columns_as_text(planned.schema),
         output_format=sink.name,
         fingerprint=_fingerprint(options, model, source, files, function),

@@ -45,6 +45,11 @@ class SourcePlan:
     schema: pa.Schema
     rows: int | None = None
 
+    @property
+    def row_unit(self) -> str | None:
+        """What `_row` counts in these splits; None for what it counts in the source's files."""
+        return "byte" if any(split.byte_rows for split in self.splits) else None
+
 
 @dataclasses.dataclass(frozen=True)
 class ReadRequest:
@@ -84,7 +89,7 @@ class Source(abc.ABC):
     Attributes:
       name: its name in `--input_format`.
       suffixes: what its files end with, in lower case, before a suffix of compression.
-      row_unit: what `_row` counts.
+      row_unit: what `_row` counts, where no file is cut into byte ranges.
       record_column: the column of stored records, for formats that can give them.
       request: what to read; None until the plan has been matched with a model.
     """
