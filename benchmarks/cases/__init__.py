@@ -1,0 +1,24 @@
+"""What is measured: one file a case, found by its letter."""
+
+from __future__ import annotations
+
+import importlib
+
+from benchmarks.cases.base import Case, Entry, Job, Target
+
+# The module of each case; it has `CASE`.
+MODULES = {
+    "a": "record_batches",
+}
+
+__all__ = ["MODULES", "Case", "Entry", "Job", "Target", "find_case"]
+
+
+def find_case(letter: str) -> Case:
+    """The case of a letter.
+
+    Raises:
+      KeyError: there is none.
+    """
+    case: Case = importlib.import_module(f"benchmarks.cases.{MODULES[letter]}").CASE
+    return case

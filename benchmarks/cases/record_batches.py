@@ -1,0 +1,95 @@
+"""Case a: a small network over rows that are in memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cases.base import Case, Entry, Job, Target
+from benchmarks.measured import SEEN
+from benchmarks.models import FEATURES, save_mlp
+
+_BASE_ROWS = 4096
+_EXPECTED = "expected.json"
+
+
+def generate(first: int, count: int, block_rows: int) -> Iterator[np.ndarray]:
+    """Blocks of float32 rows `[block_rows, 32]`, made in place of a reader.
+
+    A row is the same in whatever block it comes.
+
+    Args:
+      first: position of the first row, a multiple of 4,096.
+      count: how many rows.
+      block_rows: rows of a block: 4,096 halved or doubled.
+    """
+    base = np.random.default_rng(0).normal(size=(_BASE_ROWS, FEATURES)).astype(np.float32)
+    for start in range(first, first + count, block_rows):
+        rows = min(block_rows, first + count - start)
+        if block_rows <= _BASE_ROWS:
+            offset = start % _BASE_ROWS
+            yield base[offset : offset + rows] + _shift(start // _BASE_ROWS)
+            continue
+        turns = np.arange(start // _BASE_ROWS, -(-(start + rows) // _BASE_ROWS))
+        block = base[None] + _shift(turns)[:, None, None]
+        yield block.reshape(-1, FEATURES)[:rows]
+
+
+def _shift(turn: int | np.ndarray) -> np.ndarray:
+    return np.asarray(turn, np.float32) * np.float32(1e-4)
+
+
+def prepare(folder: Path, rows: int) -> None:
+    """Saves the model and the sum of what it gives for these rows."""
+    import keras
+
+    save_mlp(folder / "model.keras")
+    model = keras.models.load_model(folder / "model.keras", compile=False)
+    total = 0.0
+    for block in generate(0, rows, 65536):
+        total += float(model(block, training=False).numpy()[:, 0].sum(dtype=np.float64))
+    (folder / _EXPECTED).write_text(json.dumps({"rows": rows, "checksum": total}))
+
+
+def check(job: Job) -> None:
+    """Every row was seen once, and their scores add up to the bare model's.
+
+    Raises:
+      ValueError: they do not.
+    """
+    expected = json.loads((job.data / _EXPECTED).read_text())
+    if SEEN.rows != expected["rows"]:
+        raise ValueError(f"expected {expected['rows']} rows. Received: {SEEN.rows}.")
+    if not math.isclose(SEEN.checksum, expected["checksum"], rel_tol=1e-5):
+        raise ValueError(
+            f"expected scores that add up to {expected['checksum']}. Received: {SEEN.checksum}."
+        )
+
+
+_CONTENDERS = "benchmarks.contenders"
+
+CASE = Case(
+    letter="a",
+    name="record_batches",
+    sentence="a network of 32, 64 and 10 units over rows that are made in memory",
+    clock="rows made, scored, and the outputs as NumPy arrays; the start of a pipeline, but not "
+    "loading the model",
+    prepare=prepare,
+    check=check,
+    entries={
+        "bare": Entry(f"{_CONTENDERS}.bare:blocks", 10_000_000, 10_000_000),
+        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:blocks", 10_000_000, 10_000_000),
+    },
+    targets=(
+        Target("mirrorbeam", "bare", "rows_per_cpu_second", 0.95),
+        Target("mirrorbeam", "bare", "rows_per_second", 0.90),
+        Target("mirrorbeam", "runinference", "rows_per_second", 60),
+        Target("mirrorbeam", "tfx_bsl", "rows_per_second", 6),
+    ),
+    sweep_rows=(1024, 4096, 16384, 65536, 262144),
+    on_gpu=True,
+)

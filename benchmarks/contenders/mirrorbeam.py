@@ -1,0 +1,52 @@
+"""This project: its transform over record batches, its command over files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from benchmarks.cases.base import Job
+from benchmarks.measured import SEEN
+
+
+def blocks(job: Job) -> Callable[[], None]:
+    """Record batches of the in-memory generator through ``MirroredInference``."""
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from transforms import MirroredInference, MirroredInferenceDoFn
+    from transforms.inference_setup import InferenceSetup
+
+    model = str(job.model)
+    # Loads the model; the process keeps it for the pipeline.
+    MirroredInferenceDoFn(InferenceSetup.checked(model, devices=job.devices)).setup()
+
+    def run() -> None:
+        with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+            scored = (
+                pipeline
+                | beam.Create([(0, job.rows)])
+                | beam.FlatMap(record_batches)
+                | MirroredInference(model, devices=job.devices)
+            )
+            _ = scored.predictions | beam.Map(see)
+
+    return run
+
+
+def record_batches(spec: tuple[int, int]) -> Iterator[Any]:
+    """The generator's blocks as Arrow sees them, uncopied."""
+    import pyarrow as pa
+
+    from benchmarks.cases.record_batches import generate
+    from benchmarks.models import FEATURES
+
+    for block in generate(*spec, 4096):
+        column = pa.FixedSizeListArray.from_arrays(block.reshape(-1), FEATURES)
+        yield pa.RecordBatch.from_arrays([column], names=["features"])
+
+
+def see(batch: Any) -> None:
+    """Counts the rows of a scored record batch."""
+    column = batch.column("scores")
+    SEEN.block(column.values.to_numpy().reshape(batch.num_rows, -1))
