@@ -26,6 +26,7 @@ from transforms.elements import (
     scored_rows,
 )
 from transforms.engine.opening import open_predictor, predictor_of
+from transforms.engine.stage_times import DECODE, STAGE_TIMES, WRITE
 from transforms.failures import Failure
 from transforms.features import columns_to_arrays
 from transforms.inference_setup import InferenceSetup
@@ -258,7 +259,9 @@ class MirroredInferenceDoFn(beam.DoFn):
         feeds = self._feeds.get(schema)
         if feeds is None:
             feeds = self._feeds[schema] = self._setup.feeds(schema, self._predictor.signature)
-        submitted = Submitted(self._predictor, columns_to_arrays(batch, feeds), batch.num_rows)
+        with STAGE_TIMES.stage(DECODE):
+            arrays = columns_to_arrays(batch, feeds)
+        submitted = Submitted(self._predictor, arrays, batch.num_rows)
         return _TableJob(submitted, element, batch, feeds, timestamp, window)
 
     def _submit_rows(self, rows: list[Any], timestamps: list[Any], window: Any) -> _RowsJob:
@@ -288,7 +291,8 @@ class _TableJob:
         kept = kept_columns(self.batch.schema.names, consumed, setup.keep)
         fields = predictor.outputs or predictor.signature.outputs or ()
         if isinstance(self.element, Block):
-            block = scored_block(self.element, results, kept, fields)
+            with STAGE_TIMES.stage(WRITE):
+                block = scored_block(self.element, results, kept, fields)
             if block.is_last:
                 block = dataclasses.replace(block, run_info=describe_run(predictor))
             yield self._windowed(block)

@@ -18,6 +18,7 @@ from transforms.engine.replicas import Replicas
 from transforms.engine.signature import TensorField
 from transforms.engine.sizing import BatchSizer
 from transforms.engine.slicing import Columns, count_rows, gather, pad, slice_for_replicas
+from transforms.engine.stage_times import GATHER, HOST_TO_DEVICE, STAGE_TIMES, STEP
 from transforms.engine.step import CallableModel, Preprocess, Step, Tensors
 from transforms.engine.traces import Traces
 from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
@@ -115,7 +116,10 @@ class BatchRunner:
         rows = count_rows(columns)
         padded = self.padded(rows)
         self._guard.start()
-        tensors = step(slice_for_replicas(pad(columns, padded), self._replicas.count))
+        with STAGE_TIMES.stage(HOST_TO_DEVICE):
+            slices = slice_for_replicas(pad(columns, padded), self._replicas.count)
+        with STAGE_TIMES.stage(STEP):
+            tensors = step(slices)
         self.statistics.batches[padded] += 1
         self.statistics.padded_rows += padded - rows
         return RunningBatch(tensors, padded)
@@ -133,7 +137,8 @@ class BatchRunner:
         if self._is_static:
             self._guard.observe(batch.padded)
         self.statistics.rows += rows
-        return gather(slices, rows)
+        with STAGE_TIMES.stage(GATHER):
+            return gather(slices, rows)
 
     def no_outputs(self, columns: Columns) -> dict[str, np.ndarray]:
         """The outputs of no rows."""

@@ -15,6 +15,7 @@ from transforms.engine.arrays import array_bytes
 from transforms.engine.errors import InferenceError
 from transforms.engine.host_memory import free_memory_bytes
 from transforms.engine.slicing import Columns, count_rows, cut, join_outputs
+from transforms.engine.stage_times import QUEUE, STAGE_TIMES
 
 # Enough for two device batches of a gigabyte of images a second.
 QUEUE_BYTES = 256 << 20
@@ -99,6 +100,7 @@ class GroupQueue:
         self._demanded = False
         self._blocked = 0
         self._closed = False
+        self._filled_at = 0.0
         self._changed = threading.Condition()
 
     @property
@@ -136,6 +138,8 @@ class GroupQueue:
                     self._blocked -= 1
             if self._closed:
                 return False
+            if not self._groups:
+                self._filled_at = time.perf_counter()
             self._groups.append(group)
             self._rows += group.rows
             self._bytes += group.bytes
@@ -162,6 +166,7 @@ class GroupQueue:
             shares = self._cut(chosen, limit_rows(chosen))
             if not self._groups:
                 self._demanded = False
+                STAGE_TIMES.add(QUEUE, time.perf_counter() - self._filled_at)
             self._changed.notify_all()
             return shares
 

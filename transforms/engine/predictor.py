@@ -28,6 +28,7 @@ from transforms.engine.replicas import Replicas
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.sizing import BatchSizer
 from transforms.engine.slicing import Columns, count_rows, join
+from transforms.engine.stage_times import GATHER, HOST_TO_DEVICE, STAGE_TIMES, STEP
 from transforms.engine.step import CallableModel, Preprocess
 from transforms.engine.warmup import WarmUp
 
@@ -237,7 +238,8 @@ class Predictor:
         key = shares[0].group.key
         self._batches_alike = self._batches_alike + 1 if key == self._last_key else 0
         self._last_key = key
-        columns = join([share.columns for share in shares])
+        with STAGE_TIMES.stage(HOST_TO_DEVICE):
+            columns = join([share.columns for share in shares])
         if count_rows(columns) == 0:
             self._settle(shares, self._runner.no_outputs(columns))
             return None
@@ -251,8 +253,11 @@ class Predictor:
     def _finish(self, launched: _Launched) -> None:
         columns = launched.columns
         rows = count_rows(columns)
+        # On a GPU the copy to the host waits for the step.
+        waits_in = STEP if self.replicas.kind == "GPU" else GATHER
         try:
-            outputs = self._runner.collect(launched.batch, rows)
+            with STAGE_TIMES.stage(waits_in):
+                outputs = self._runner.collect(launched.batch, rows)
         except Exception as error:
             self._recover(launched.shares, columns, error)
             return
@@ -260,6 +265,7 @@ class Predictor:
         seconds = now - max(launched.started, self._last_finish)
         self._last_finish = now
         self.statistics.busy_seconds += seconds
+        STAGE_TIMES.add_batch(seconds)
         is_steady = self._is_steady(launched.shares[0].group.key)
         if self.sizer.observe(rows, columns_row_bytes(columns), seconds, is_steady):
             self._tell_tuned()
