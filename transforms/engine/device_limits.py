@@ -36,7 +36,7 @@ def limit_bytes(
     """
     if replicas.kind == "CPU":
         held = _held_bytes(replicas.devices[0], "current")
-        return cpu_limit_bytes(free_host_memory_bytes(root), held, replicas.count)
+        return cpu_limit_bytes(free_host_memory_bytes(root), held, replicas.in_all)
     allocators = _allocator_limits()
     places = _places()
     limits = []

@@ -47,12 +47,10 @@ def static_fit(step: Step, row_shapes: Mapping[str, tuple[int, ...]], kind: str)
     Raises:
       ValueError: TensorFlow refuses these shapes.
     """
-    function = step.function.get_concrete_function()  # type: ignore[attr-defined]
-    # Dicts are flattened by key.
-    shapes = [row_shapes[name] for name in sorted(field.name for field in step.fields)]
+    shapes = [row_shapes[field.name] for field in step.fields]
     points = []
     for rows in _ROWS:
-        recording = record(function, shapes, rows, len(step.outputs))
+        recording = record(step.function, shapes, rows, len(step.outputs))
         orders = (recording, breadth_first(recording))
         points.append((rows, max(peak_bytes_of(order, kind) for order in orders)))
     asked = fit(points)

@@ -39,16 +39,39 @@ class Replicas:
       strategy: the ``tf.distribute.MirroredStrategy`` over the devices.
       devices: full logical device names, in replica order.
       kind: ``GPU`` or ``CPU``.
+      first: place of the first device among those of the strategy, which may have more.
     """
 
     strategy: tf.distribute.Strategy
     devices: tuple[str, ...]
     kind: str
+    first: int = 0
 
     @property
     def count(self) -> int:
         """How many replicas there are."""
         return len(self.devices)
+
+    @property
+    def in_all(self) -> int:
+        """How many replicas the strategy has."""
+        return int(self.strategy.num_replicas_in_sync)
+
+    def apart(self) -> tuple[Replicas, ...]:
+        """Each device by itself, with its own copy of what the strategy mirrors."""
+        return tuple(
+            dataclasses.replace(self, devices=(device,), first=self.first + index)
+            for index, device in enumerate(self.devices)
+        )
+
+    @contextlib.contextmanager
+    def alone(self, index: int) -> Iterator[None]:
+        """On one device, as the replica that it is: mirrored variables are its own copies."""
+        import tensorflow as tf
+
+        replica = tf.distribute.ReplicaContext(self.strategy, self.first + index)
+        with tf.device(self.devices[index]), replica:
+            yield
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
