@@ -111,6 +111,7 @@ def choose_feeding(
         kept=tuple(name for name in schema.names if name in kept or name in namesakes),
         raw=raw,
         channels=channels if channels in _CHANNELS else 3,
+        image_size=_unseen_size(preprocess, kept),
     )
     prepared = source.prepared(request)
     padded = (
@@ -228,6 +229,15 @@ def _resize(
             f"{image_size[1]} for {field.name}: {field}. Leave --image_size out."
         )
     return ResizeImages(*image_size, column=feeds[0].column, dtype=field.dtype, padded=padded)
+
+
+def _unseen_size(
+    preprocess: UserFunction | ResizeImages | None, kept: Sequence[str]
+) -> tuple[int, int] | None:
+    """What images are resized to, where nothing sees them in their own size."""
+    if not isinstance(preprocess, ResizeImages) or preprocess.column in kept:
+        return None
+    return preprocess.size
 
 
 def _channels(signature: Signature) -> int | None:

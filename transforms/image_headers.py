@@ -23,6 +23,7 @@ class ImageHeader(NamedTuple):
     Attributes:
       width: columns of pixels.
       height: rows of pixels.
+      is_jpeg: the decoder can shrink it on the way.
       is_gray: one channel and nothing else.
       has_alpha: a channel of its own says how opaque a pixel is.
       is_plain: eight bits a channel, whole at its end, and none of the rarer features
@@ -31,6 +32,7 @@ class ImageHeader(NamedTuple):
 
     width: int
     height: int
+    is_jpeg: bool
     is_gray: bool
     has_alpha: bool
     is_plain: bool
@@ -60,7 +62,8 @@ def _read_png(encoded: bytes) -> ImageHeader | None:
             break
         plain = plain and kind not in (b"tRNS", b"acTL")
         position += 12 + length
-    return ImageHeader(width, height, color == _GRAY, color in (_GRAY_ALPHA, _COLOR_ALPHA), plain)
+    has_alpha = color in (_GRAY_ALPHA, _COLOR_ALPHA)
+    return ImageHeader(width, height, False, color == _GRAY, has_alpha, plain)
 
 
 def _read_jpeg(encoded: bytes) -> ImageHeader | None:
@@ -77,7 +80,7 @@ def _read_jpeg(encoded: bytes) -> ImageHeader | None:
             bits, height, width, channels = struct.unpack_from(">BHHB", encoded, position + 4)
             plain = marker in _FRAME_MARKERS and bits == 8 and channels in (1, 3) and height > 0
             plain = plain and encoded.endswith(_JPEG_END)
-            return ImageHeader(width, height, channels == 1, False, plain)
+            return ImageHeader(width, height, True, channels == 1, False, plain)
         if marker == _SCAN_MARKER:
             return None
         position += 2 + length

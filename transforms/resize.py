@@ -23,6 +23,10 @@ class ResizeImages:
 
     Images of many sizes share batches where they come padded, as ``pad_image`` does it, with
     the part that holds pixels in a second column.
+
+    Attributes:
+      size: height and width that images are brought to.
+      column: where they are.
     """
 
     def __init__(
@@ -45,10 +49,10 @@ class ResizeImages:
         """
         if height < 1 or width < 1:
             raise ValueError(f"expected a size of 1,1 or more. Received: {height},{width}.")
-        self._size = (height, width)
+        self.size = (height, width)
         self._dtype = dtype
         self._padded = padded
-        self._column = column
+        self.column = column
         self.digest = f"resize {column} to {height},{width} {dtype}"
         columns = [column, column + EXTENT_SUFFIX] if padded else [column]
         self.__signature__ = inspect.Signature(
@@ -59,11 +63,11 @@ class ResizeImages:
         """Images `[n, height, width, channels]` of the model's dtype."""
         import tensorflow as tf
 
-        images = columns[self._column]
+        images = columns[self.column]
         if self._padded:
-            resized = resize_padded(images, columns[self._column + EXTENT_SUFFIX], self._size)
+            resized = resize_padded(images, columns[self.column + EXTENT_SUFFIX], self.size)
         else:
-            resized = tf.image.resize(images, self._size)
+            resized = tf.image.resize(images, self.size)
         dtype = tf.as_dtype(self._dtype)
         if dtype.is_integer and not resized.dtype.is_integer:
             return tf.saturate_cast(tf.round(resized), dtype)

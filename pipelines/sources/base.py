@@ -63,6 +63,8 @@ class ReadRequest:
       raw: also give each record as it is stored, in the source's `record_column`; the other
         columns are decoded beside it.
       channels: of decoded images: 1, 3 or 4.
+      image_size: height and width that images are resized to before anything looks at them;
+        None where they are seen in their own size.
     """
 
     schema: pa.Schema
@@ -70,6 +72,7 @@ class ReadRequest:
     kept: tuple[str, ...] = ()
     raw: bool = False
     channels: int = 3
+    image_size: tuple[int, int] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -135,6 +135,15 @@ def test_scored_columns_and_namesakes():
     assert schema.field("y_predicted").type == pa.list_(pa.float32(), 3)
 
 
+def test_a_source_knows_what_images_are_resized_to_unless_they_are_seen():
+    signature = image_signature(8, 9, 3)
+    assert choose("images", IMAGES, signature).source.wanted.image_size == (8, 9)
+    assert choose("images", IMAGES, signature, keep="all").source.wanted.image_size is None
+    free = image_signature(None, None, 3)
+    assert choose("images", IMAGES, free).source.wanted.image_size is None
+    assert choose("images", IMAGES, free, image_size=(5, 6)).source.wanted.image_size == (5, 6)
+
+
 def test_images_of_many_sizes_are_padded_unless_they_are_kept():
     signature = image_signature(8, 8, 3)
     feeding = choose("images", IMAGES, signature, sizes_differ=True)

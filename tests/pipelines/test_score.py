@@ -181,6 +181,32 @@ def test_images_of_many_sizes_are_resized_on_the_device(made, tmp_path: Path):
     assert failed["_source"] == str(tmp_path / "in/07.png")
 
 
+def test_decoding_jpegs_smaller_is_another_job(made, tmp_path: Path):
+    import tensorflow as tf
+    from PIL import Image
+
+    spec, reference = made(image_model)
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    expected = []
+    for index, size in enumerate([(64, 48), (40, 33), (9, 30)] * 3):
+        coarse = Image.fromarray(rng.integers(0, 256, (3, 3, 3), np.uint8))
+        path = tmp_path / f"in/{index}.jpg"
+        coarse.resize(size, Image.Resampling.BICUBIC).save(path, quality=95)
+        stored = Image.open(path)
+        stored.draft(None, (8, 8))
+        resized = tf.image.resize(np.asarray(stored)[np.newaxis], (8, 8))
+        expected.append(reference({"pixels": resized})["sums"][0])
+    digests = []
+    for decoding in ("scaled", "full"):
+        out = tmp_path / decoding
+        assert score(spec, tmp_path / "in", out, "--image_decode", decoding) == 0
+        sums = column(read_rows(out), "sums")
+        assert np.allclose(sums, expected, rtol=1e-4) == (decoding == "scaled")
+        digests.append(json.loads((out / "_mirrorbeam/plan.json").read_text())["fingerprint"])
+    assert digests[0] != digests[1]
+
+
 def test_json_lines_to_a_model_of_several_inputs(made, tmp_path: Path):
     spec, reference = made(multi_keras)
     rows = reference.rows(70)

@@ -167,7 +167,7 @@ def test_damaged_files_fare_as_with_pillow(name: str, cut: float, damage: str) -
     damaged = whole[:at] + rest[damage]
     try:
         expected = by_pillow(damaged, 3)
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         # Pillow also minds damage behind the last pixel, where OpenCV has stopped reading.
         if damage != "with bytes lost":
             with pytest.raises(ImageError, match="expected an image file"):
@@ -199,6 +199,40 @@ def test_many_images_keep_their_order_and_fail_alone(threads: int | None) -> Non
             assert image is None
         else:
             np.testing.assert_array_equal(image, by_pillow(file or b"", 3))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("least_size", [(4, 6), (4, 7), (9, 12), (10, 12), (18, 25), (19, 25)])
+@pytest.mark.parametrize("name", FILES)
+def test_only_jpegs_are_decoded_smaller_and_as_with_pillow(
+    name: str, least_size: tuple[int, int], channels: int
+) -> None:
+    image = Image.open(io.BytesIO(FILES[name]))
+    if image.format == "JPEG":
+        image.draft(None, (least_size[1], least_size[0]))
+    expected = np.asarray(image.convert(MODES[channels]))
+    decoded = decode_image(FILES[name], channels, least_size=least_size)
+    np.testing.assert_array_equal(decoded, expected.reshape(*expected.shape[:2], channels))
+    assert decode_images([FILES[name]], channels, least_size=least_size)[0][0].shape == (
+        decoded.shape
+    )
+
+
+@pytest.mark.parametrize(
+    ("least_size", "shape"),
+    [((4, 6), (5, 7)), ((4, 7), (10, 13)), ((18, 25), (19, 26)), ((19, 25), (37, 51))],
+)
+def test_a_jpeg_stays_at_least_of_the_size_asked_for(
+    least_size: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    decoded = decode_image(FILES["jpeg RGB 95 2 False"], 3, least_size=least_size)
+    assert decoded.shape == (*shape, 3)
+
+
+def test_the_stored_size_is_limited_where_jpegs_are_decoded_smaller() -> None:
+    for name in ("jpeg RGB 95 2 False", "jpeg CMYK"):
+        with pytest.raises(ImageError, match="Received: an image of 51 x 37"):
+            decode_image(FILES[name], 3, max_pixels=37 * 51 - 1, least_size=(4, 6))
 
 
 def test_no_images() -> None:

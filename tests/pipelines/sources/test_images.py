@@ -134,7 +134,7 @@ def test_blocks_and_reading_ahead_are_bounded(tmp_path, monkeypatch):
     reads = []
     read_one = images._read
     monkeypatch.setattr(
-        images, "_read", lambda path, channels: reads.append(path) or read_one(path, channels)
+        images, "_read", lambda path, *rest: reads.append(path) or read_one(path, *rest)
     )
     made = plan(ImagesSource(), *paths)
     given = 0
@@ -151,9 +151,9 @@ def test_files_are_read_in_several_threads(tmp_path, monkeypatch):
     together = threading.Barrier(4, timeout=30)
     decode = images.decode_image
 
-    def decode_together(encoded, channels):
+    def decode_together(encoded, channels, **options):
         together.wait()
-        return decode(encoded, channels)
+        return decode(encoded, channels, **options)
 
     monkeypatch.setattr(images, "decode_image", decode_together)
     made = plan(ImagesSource(), *paths)
@@ -177,6 +177,34 @@ def test_reads_from_other_filesystems(tmp_path):
     [reading], [found] = read_arrays(made)
     np.testing.assert_array_equal(found, decoded(local))
     assert [failure[:4] for failure in reading.failures] == [(path + "x", 0, "read", "BeamIOError")]
+
+
+@pytest.mark.parametrize(
+    ("decoding", "image_size", "expected"),
+    [
+        ("scaled", (8, 8), [(10, 13, 3), (20, 9, 3), (40, 51, 3)]),
+        ("scaled", (11, 4), [(20, 26, 3), (20, 9, 3), (40, 51, 3)]),
+        ("scaled", (41, 4), [(40, 51, 3), (40, 17, 3), (40, 51, 3)]),
+        ("full", (8, 8), [(40, 51, 3), (40, 17, 3), (40, 51, 3)]),
+    ],
+)
+def test_jpegs_are_decoded_smaller_only_on_request(tmp_path, decoding, image_size, expected):
+    paths = [
+        write(tmp_path / "0.jpg", 40, 51),
+        write(tmp_path / "1.jpg", 40, 17),
+        write(tmp_path / "2.png", 40, 51),
+    ]
+    made = plan(ImagesSource(), *paths)
+    request = ReadRequest(made.schema, fed={"image": None}, image_size=image_size)
+    source = ImagesSource(decoding).prepared(request)
+    found = [array for block in source.read(made.splits[0]) for array in arrays(block.batch)]
+    assert [array.shape for array in found] == expected
+
+
+def test_scaling_needs_a_size():
+    schema = ImagesSource().plan([], 1).schema
+    with pytest.raises(InputError, match=r"to a known size.*Pass --image_size"):
+        ImagesSource("scaled").prepared(ReadRequest(schema, fed={"image": None}))
 
 
 def test_missing_decoders_are_told_before_the_run(monkeypatch):
