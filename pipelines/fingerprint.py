@@ -69,11 +69,16 @@ def fingerprint(parts: Mapping[str, Any]) -> Fingerprint:
 
 def input_mark(files: Sequence[InputFile]) -> dict[str, Any]:
     """Stands for a list of files, with all that is known of each, in a few values."""
-    listing = _text([dataclasses.asdict(file) for file in files])
+    names = [field.name for field in dataclasses.fields(InputFile)]
+    digest = hashlib.sha256()
+    encoder = json.JSONEncoder(ensure_ascii=False)
+    for file in files:
+        known = encoder.encode([getattr(file, name) for name in names])
+        digest.update(f"{known}\n".encode())
     return {
         "files": len(files),
         "bytes": sum(file.size_bytes for file in files),
-        "sha256": hashlib.sha256(listing.encode()).hexdigest(),
+        "sha256": digest.hexdigest(),
     }
 
 

@@ -110,12 +110,16 @@ def _files(pattern: str) -> Iterator[_Match]:
 
 
 def _local_files(folder: str) -> Iterator[InputFile]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(_HIDDEN)]
-        for name in names:
-            if not name.startswith(_HIDDEN):
-                path = os.path.join(parent, name)
-                yield InputFile(path, os.path.getsize(path))
+    below = [folder]
+    while below:
+        with os.scandir(below.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith(_HIDDEN):
+                    continue
+                if not entry.is_dir():
+                    yield InputFile(entry.path, entry.stat().st_size)
+                elif not entry.is_symlink():
+                    below.append(entry.path)
 
 
 def _listing(pattern: str) -> Iterator[InputFile]:

@@ -104,6 +104,19 @@ class OutputFolder:
                 f"expected a plan of mirrorbeam in {self.plan}. Received: "
                 f"{str(error).rstrip('.')}. Choose another --output.") from error
 
+    def require_plan(self) -> JobPlan:
+        """The plan of the job that the folder belongs to.
+
+        Raises:
+          OutputError: there is none, or one that cannot be read.
+        """
+        plan = self.read_plan()
+        if plan is None:
+            raise OutputError(
+                f"expected the job's plan in {self.plan}. Received: no such file. Workers must "
+                "see the same --output as the command that starts them.")
+        return plan
+
     def check(self, inputs: Sequence[str], suffix: str, overwrite: bool) -> JobPlan | None:
         """Refuses a folder that a new job must not or cannot write to; leaves no trace.
 

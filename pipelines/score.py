@@ -20,6 +20,7 @@ from pipelines.commit_stage import CommitDoFn, FinishJob
 from pipelines.errors import CommandError
 from pipelines.native_logs import import_tensorflow
 from pipelines.options import ScoreOptions
+from pipelines.planned_splits import PlannedSplits
 from pipelines.progress import ProgressDoFn
 from pipelines.read_stage import ReadDoFn, without_images
 from pipelines.sources.images import IMAGE_COLUMN
@@ -71,7 +72,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> Any:
     source = job.feeding.source
     blocks = (
         pipeline
-        | "Splits" >> beam.Create(job.plan.splits)
+        | "Splits" >> PlannedSplits(job.folder.path)
         | "Spread" >> beam.Reshuffle()
         | "Read" >> beam.ParDo(ReadDoFn(source, job.feeding.padded))
         | "Predict" >> job.predict

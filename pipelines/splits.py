@@ -39,6 +39,7 @@ class Split:
       size_bytes: input bytes it covers, about.
       byte_rows: ``_row`` does not count: it is the byte at which a record starts in its file,
         uncompressed. So in every split of a job that cuts a file into byte ranges.
+      digits: of the numbers in the names of all splits, so that names sort as splits do.
     """
 
     index: int
@@ -48,20 +49,29 @@ class Split:
     first_row: int = 0
     size_bytes: int = 0
     byte_rows: bool = False
+    digits: int = 5
 
     @property
     def name(self) -> str:
         """The split's number as it stands in file names."""
-        return f"{self.index:05d}"
+        return f"{self.index:0{self.digits}d}"
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain values, for ``plan.json``."""
-        return dataclasses.asdict(self) | {"files": list(self.files)}
+        return vars(self) | {"files": list(self.files)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Split:
         """The inverse of ``to_json``."""
         return cls(**(values | {"files": tuple(values["files"])}))
+
+
+def numbered(splits: Sequence[Split]) -> tuple[Split, ...]:
+    """The splits of one plan with names of one length, five digits or more."""
+    digits = len(str(max(0, len(splits) - 1)))
+    if all(split.digits >= digits for split in splits):
+        return tuple(splits)
+    return tuple(dataclasses.replace(split, digits=digits) for split in splits)
 
 
 def whole_files(files: Sequence[InputFile]) -> tuple[Split, ...]:

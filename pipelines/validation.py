@@ -23,7 +23,7 @@ from pipelines.plan import JobPlan, columns_as_text
 from pipelines.sinks import sink_class
 from pipelines.sinks.base import Sink, SinkError, arranged_schema
 from pipelines.sources.base import Source, SourcePlan
-from pipelines.splits import InputFile
+from pipelines.splits import InputFile, numbered
 from pipelines.tuning_folder import OutputTuningStore
 from pipelines.user_code import UserFunction, load_function, look_in_working_folder
 from transforms.batching import Batching
@@ -153,7 +153,7 @@ def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float)
         predict = PredictBlocks(model.spec, **_score_arguments(options, feeding))
         undo.pop_all()
     plan = JobPlan(
-        splits=planned.splits,
+        splits=numbered(planned.splits),
         row_unit=planned.row_unit or source.row_unit,
         columns=columns_as_text(planned.schema),
         output_format=sink.name,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.plan import JobPlan, columns_as_text
-from pipelines.splits import Split
+from pipelines.splits import Split, numbered
 from tests.pipelines.jobs import plan
 
 
@@ -37,3 +37,20 @@ def test_other_json_is_no_plan(text: str) -> None:
 def test_column_types_are_text() -> None:
     schema = pa.schema([("a", pa.list_(pa.float32(), 3)), ("b", pa.string())])
     assert columns_as_text(schema) == {"a": "fixed_size_list<item: float>[3]", "b": "string"}
+
+
+def test_a_split_is_a_line() -> None:
+    lines = plan(splits=3).to_json().splitlines()
+    assert sum('"files"' in line for line in lines) == 3
+    assert '"splits": []' in plan(splits=0).to_json()
+
+
+@pytest.mark.parametrize(("count", "first", "last"), [
+    (1, "00000", "00000"), (100_000, "00000", "99999"), (100_001, "000000", "100000")])
+def test_names_sort_as_splits_do(count: int, first: str, last: str) -> None:
+    splits = numbered(plan(splits=count).splits)
+    names = [split.name for split in splits]
+    assert (names[0], names[-1]) == (first, last)
+    assert names == sorted(names)
+    assert [split.index for split in splits] == list(range(count))
+    assert Split.from_json(splits[-1].to_json()) == splits[-1]
