@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 
 _SAMPLE_SECONDS = 0.5
+# Of a sum of scores; single rows that are swapped or lost move it by more only in small jobs.
+_RTOL = 1e-6
 
 
 class Seen:
@@ -30,10 +33,27 @@ class Seen:
         self.rows += len(scores)
         self.checksum += float(scores[:, 0].sum(dtype=np.float64))
 
+    def count(self, rows: int) -> None:
+        """Counts rows that have no scores."""
+        self.rows += rows
+
     def row(self, scores: np.ndarray) -> None:
         """The same for one row, `scores[outputs]`."""
         self.rows += 1
         self.checksum += float(scores[0])
+
+    def check(self, rows: int, checksum: float) -> None:
+        """Compares with what the bare model gives.
+
+        Raises:
+          ValueError: other rows, or other scores.
+        """
+        if self.rows != rows:
+            raise ValueError(f"expected {rows} rows. Received: {self.rows}.")
+        if not math.isclose(self.checksum, checksum, rel_tol=_RTOL, abs_tol=_RTOL * rows):
+            raise ValueError(
+                f"expected scores that add up to {checksum}. Received: {self.checksum}."
+            )
 
 
 # What the contender of this process has shown.

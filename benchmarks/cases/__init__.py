@@ -9,6 +9,8 @@ from benchmarks.cases.base import Case, Entry, Job, Target
 # The module of each case; it has `CASE`.
 MODULES = {
     "a": "record_batches",
+    "b": "tfrecord_to_parquet",
+    "c": "parquet_to_parquet",
 }
 
 __all__ = ["MODULES", "Case", "Entry", "Job", "Target", "find_case"]

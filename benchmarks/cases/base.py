@@ -97,6 +97,9 @@ class Case:
         check needs (the bare model's predictions). Called once, in a process of its own.
       check: `check(job)` after a run, outside the clock; raises ValueError unless every row was
         scored once and as the bare model scores it.
+      input: of cases that read files: the file or folder in `job.data` to score.
+      warm_input: the same with few rows, to be scored before the clock.
+      flags: for `mirrorbeam score`, beside input, model, output and devices.
       entries: by contender. `bare` is the ceiling; `read` reads and decodes without a model.
       targets: what is to be shown.
       sweep_rows: batch sizes that the bare loop tries before the rounds; empty: it needs none.
@@ -110,6 +113,9 @@ class Case:
     prepare: Callable[[Path, int], None]
     check: Callable[[Job], None]
     entries: Mapping[str, Entry]
+    input: str = "input"
+    warm_input: str = "warm_input"
+    flags: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     sweep_rows: tuple[int, ...] = ()
     on_gpu: bool = False

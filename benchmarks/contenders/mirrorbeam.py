@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from benchmarks.cases.base import Job
@@ -50,3 +51,33 @@ def see(batch: Any) -> None:
     """Counts the rows of a scored record batch."""
     column = batch.column("scores")
     SEEN.block(column.values.to_numpy().reshape(batch.num_rows, -1))
+
+
+def files(job: Job) -> Callable[[], None]:
+    """The whole of `mirrorbeam score`, in this process; its first run has loaded the model."""
+    score(job, job.data / job.case.warm_input, job.output / "warm_output")
+
+    def run() -> None:
+        score(job, job.data / job.case.input, job.output / "output")
+
+    return run
+
+
+def score(job: Job, source: Path, target: Path) -> None:
+    """Runs the command.
+
+    Raises:
+      RuntimeError: it did not end with 0.
+    """
+    from pipelines.cli import main
+
+    code = main(score_arguments(job, source, target))
+    if code != 0:
+        raise RuntimeError(f"expected exit code 0. Received: {code}.")
+
+
+def score_arguments(job: Job, source: Path, target: Path) -> list[str]:
+    """The command line of a case."""
+    devices = "all" if job.gpu else "CPU:0"
+    flags = {"input": source, "model": job.model, "output": target, "devices": devices}
+    return ["score", *(f"--{name}={value}" for name, value in flags.items()), *job.case.flags]
