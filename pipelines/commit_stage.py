@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipelines.finish import finish_job
 from pipelines.output_folder import OutputFolder
 from pipelines.sinks.base import Sink
 from transforms.block import Block
+from transforms.engine.stage_times import STAGE_TIMES, WRITE
 
 
 class CommitDoFn(beam.DoFn):
@@ -23,25 +25,33 @@ class CommitDoFn(beam.DoFn):
     """
 
     def __init__(
-        self, folder: str, sink: Sink, input_schema: pa.Schema, provenance: bool = True
+        self,
+        folder: str,
+        sink: Sink,
+        input_schema: pa.Schema,
+        provenance: bool = True,
+        job: str = "",
     ) -> None:
-        """Takes what `SplitCommitter` takes, with the folder's path."""
+        """Takes what `SplitCommitter` takes, with the folder's path, and the run's own name."""
         self._folder = folder
         self._sink = sink
         self._input_schema = input_schema
         self._provenance = provenance
+        self._job = job
         self._committer: SplitCommitter | None = None
 
     def start_bundle(self) -> None:
         """Drops what a failed bundle left in this instance."""
         self.teardown()
         self._committer = SplitCommitter(
-            OutputFolder(self._folder), self._sink, self._input_schema, self._provenance)
+            OutputFolder(self._folder), self._sink, self._input_schema, self._provenance,
+            functools.partial(STAGE_TIMES.describe, self._job))
 
     def process(self, block: Block) -> Iterator[dict[str, Any]]:
         """Takes a block; a split's last one gives the split's commit record."""
         assert self._committer is not None
-        record = self._committer.add(block)
+        with STAGE_TIMES.stage(WRITE):
+            record = self._committer.add(block)
         if record is not None:
             yield record
 

@@ -12,6 +12,7 @@ import logging
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -80,7 +81,12 @@ class SplitWriter:
             self._predicted += batch.num_rows
             self._open_part(batch.schema).writer.write(self._conformed(batch))
 
-    def commit(self, rows_in_split: int, run_info: dict[str, Any] | None = None) -> dict[str, Any]:
+    def commit(
+        self,
+        rows_in_split: int,
+        run_info: dict[str, Any] | None = None,
+        stage_times: Callable[[], dict[str, Any]] = dict,
+    ) -> dict[str, Any]:
         """Makes the split's output appear.
 
         Where a complete commit is there already (a repeated bundle, a slow twin), that one
@@ -89,6 +95,8 @@ class SplitWriter:
         Args:
           rows_in_split: what the source counted.
           run_info: facts about the worker, kept with the record.
+          stage_times: tells where its time went, for the same place; called when the parts are
+            written, so that all but writing the record itself is in it.
 
         Returns:
           The commit record.
@@ -128,7 +136,7 @@ class SplitWriter:
             "started_at": self._started_at,
             "ended_at": ended_at,
             "seconds": round(ended_at - self._started_at, 6),
-            "run": run_info,
+            "run": run_info and run_info | stage_times(),
         }
         write_at_once(
             self._folder.temporary(f"{self._split.name}-{self._attempt}", "json"),
@@ -192,13 +200,19 @@ class SplitCommitter:
     """
 
     def __init__(
-        self, folder: OutputFolder, sink: Sink, input_schema: pa.Schema, provenance: bool = True
+        self,
+        folder: OutputFolder,
+        sink: Sink,
+        input_schema: pa.Schema,
+        provenance: bool = True,
+        stage_times: Callable[[], dict[str, Any]] = dict,
     ) -> None:
-        """Takes what every `SplitWriter` takes."""
+        """Takes what every `SplitWriter` takes, and what tells where the worker's time went."""
         self._folder = folder
         self._sink = sink
         self._input_schema = input_schema
         self._provenance = provenance
+        self._stage_times = stage_times
         self._open: dict[str, SplitWriter] = {}
 
     def add(self, block: Block) -> dict[str, Any] | None:
@@ -217,7 +231,7 @@ class SplitCommitter:
             writer.add(block)
             if block.rows_in_split is None:
                 return None
-            record = writer.commit(block.rows_in_split, block.run_info)
+            record = writer.commit(block.rows_in_split, block.run_info, self._stage_times)
         except BaseException:
             self._open.pop(name).abandon()
             raise

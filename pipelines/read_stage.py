@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -14,27 +14,32 @@ from pipelines.sources.base import Source
 from pipelines.splits import Split
 from transforms.block import Block
 from transforms.column_types import is_image
+from transforms.engine.stage_times import DECODE, READ, STAGE_TIMES
 
 
 class ReadDoFn(beam.DoFn):
     """Reads splits; a row that cannot be read travels on as a failure."""
 
-    def __init__(self, source: Source, padded: str | None = None) -> None:
-        """Takes a prepared source, and the column of images to pad."""
+    def __init__(self, source: Source, padded: str | None = None, job: str = "") -> None:
+        """Takes a prepared source, the column of images to pad, and the run's own name."""
         self._source = source
         self._padded = padded
+        self._job = job
 
     def process(self, split: Split) -> Iterator[Block]:
         """Yields a split's blocks in order."""
+        STAGE_TIMES.begin(self._job)
         schema, kept = self._source.columns_schema(), set(self._source.wanted.kept)
         free = [field for field in schema if field.name in kept and is_image(field.type)]
-        for block in self._source.read(split):
-            batch = block.batch
-            for field in free:
-                batch = with_free_shape(batch, field)
-            if self._padded is not None:
-                batch = with_padding(batch, self._padded)
-            yield dataclasses.replace(block, batch=batch)
+        with STAGE_TIMES.split():
+            for block in STAGE_TIMES.each(READ, self._source.read(split)):
+                yield dataclasses.replace(block, batch=self._shaped(block.batch, free))
+
+    @STAGE_TIMES.timed(DECODE)
+    def _shaped(self, batch: pa.RecordBatch, free: Sequence[pa.Field]) -> pa.RecordBatch:
+        for field in free:
+            batch = with_free_shape(batch, field)
+        return batch if self._padded is None else with_padding(batch, self._padded)
 
 
 def without_images(block: Block, name: str) -> Block:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipelines.plan import JobPlan
+from pipelines.verdict import busy_share, judge, merged_stages
 
 REPORT_VERSION = 1
 # A handful of bad rows never fails a job, however small it is.
@@ -61,6 +62,10 @@ def build_report(
     rate = rows / scoring_seconds if scoring_seconds > 0 else None
     model_rates = [worker.get("model_rows_per_second") for worker in workers]
     model_rate = sum(filter(None, model_rates)) or None
+    devices = sorted({name for worker in workers for name in worker.get("devices", ())})
+    stages, busy = merged_stages(workers), busy_share(workers)
+    source = str(plan.fingerprint.parts.get("input_format"))
+    verdict = judge(stages, busy, plan.arguments, devices, source)
     return {
         "mirrorbeam_report": REPORT_VERSION,
         "succeeded": not reasons,
@@ -82,7 +87,11 @@ def build_report(
         "model_rows_per_second": _rounded(model_rate),
         "rate_of_model": _rounded(rate / model_rate if rate and model_rate else None),
         "batch_sizes": _merged_batches(workers),
-        "devices": sorted({name for worker in workers for name in worker.get("devices", ())}),
+        "devices": devices,
+        "stages": stages,
+        "device_busy_share": busy,
+        "bound_by": verdict.bound_by,
+        "advice": verdict.advice,
         "workers": workers,
         "versions": installed_versions(),
         "fingerprint": plan.fingerprint.digest,

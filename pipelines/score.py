@@ -70,16 +70,20 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
 def build(pipeline: beam.Pipeline, job: Job) -> Any:
     """Adds a job's steps to a pipeline: one chain from splits to commits, then the finish."""
     source = job.feeding.source
+    # A process that runs the job again, or another, counts its seconds anew.
+    run_name = f"{job.folder.path} {job.plan.started_at}"
     blocks = (
         pipeline
         | "Splits" >> PlannedSplits(job.folder.path)
         | "Spread" >> beam.Reshuffle()
-        | "Read" >> beam.ParDo(ReadDoFn(source, job.feeding.padded))
+        | "Read" >> beam.ParDo(ReadDoFn(source, job.feeding.padded, run_name))
         | "Predict" >> job.predict
     )
     if source.name == "images" and IMAGE_COLUMN not in job.feeding.kept:
         blocks |= "Drop images" >> beam.Map(without_images, IMAGE_COLUMN)
-    commit = CommitDoFn(job.folder.path, job.sink, source.columns_schema(), job.options.provenance)
+    commit = CommitDoFn(
+        job.folder.path, job.sink, source.columns_schema(), job.options.provenance, run_name
+    )
     return (
         blocks
         | "Commit" >> beam.ParDo(commit)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipelines.verdict import describe_verdict
+
 if TYPE_CHECKING:
     from pipelines.output_folder import OutputFolder
     from pipelines.validation import Job
@@ -39,6 +41,9 @@ def describe_report(report: Mapping[str, Any], folder: OutputFolder) -> str:
         "rate": _rate(report),
         "output": folder.path,
     }
+    verdict = describe_verdict(report)
+    if verdict is not None:
+        lines["bound by"] = verdict
     if report["failed"]:
         lines["failures"] = ", ".join(
             f"{rows:,} {error} ({stage})"

@@ -13,6 +13,7 @@ import pyarrow as pa
 from transforms.column_types import OBSERVED_LENGTH
 from transforms.conversion import RowError
 from transforms.engine.signature import TensorField
+from transforms.engine.stage_times import DECODE, STAGE_TIMES
 
 Kind = Literal["float", "int", "bytes"]
 
@@ -104,6 +105,7 @@ class ExampleDecoder:
         self.schema = example_schema(features)
         self._serialized_schema = _metadata_schema(features)
 
+    @STAGE_TIMES.timed(DECODE)
     def decode(self, records: Sequence[bytes]) -> tuple[pa.RecordBatch, list[RowError]]:
         """Decodes records.
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.json as pj
 
+from transforms.engine.stage_times import DECODE, STAGE_TIMES
+
 _MISFITS = (pa.ArrowException, ValueError, TypeError, OverflowError)
 
 
@@ -21,6 +23,7 @@ class LineError(NamedTuple):
     message: str
 
 
+@STAGE_TIMES.timed(DECODE)
 def parse_lines(
     lines: Sequence[bytes], schema: pa.Schema
 ) -> tuple[pa.RecordBatch, list[LineError]]:

@@ -24,8 +24,10 @@ from pipelines.sources.base import (
     own_columns,
 )
 from pipelines.sources.casting import Misfit, cast_column, is_compatible, valid_text
+from pipelines.sources.timed_reads import TimedReads, each_decoded
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
+from transforms.engine.stage_times import DECODE, STAGE_TIMES
 from transforms.failures import Failure
 
 _LOG = logging.getLogger(__name__)
@@ -83,10 +85,11 @@ class ParquetSource(Source):
         path = split.files[0]
         maker = BlockMaker(split, self.columns_schema())
         with contextlib.ExitStack() as stack:
-            handle = pa.OSFile(path) if storage.is_local(path) else storage.open_to_read(path)
+            local = storage.is_local(path)
+            handle = pa.OSFile(path) if local else TimedReads(storage.open_to_read(path))
             stack.callback(handle.close)
             try:
-                file = _open(handle, remote=not storage.is_local(path))
+                file = _open(handle, remote=not local)
             except _DAMAGE as error:
                 message = f"the file cannot be read: {error}"
                 yield maker.failed([Failure(path, split.first_row, "read", _name(error), message)])
@@ -108,7 +111,8 @@ class ParquetSource(Source):
             if problem is None:
                 try:
                     block_rows = block_rows or _block_rows(handle, file, index, names)
-                    for batch in _batches(file, index, block_rows, names):
+                    batches = _batches(file, index, block_rows, names)
+                    for batch in each_decoded(batches, handle):
                         yield self._block(batch, row, path, maker)
                         row += batch.num_rows
                 except _DAMAGE as error:
@@ -119,6 +123,7 @@ class ParquetSource(Source):
                 yield maker.failed([Failure(path, at, "read", name, message) for at in rows])
                 row = rows.stop
 
+    @STAGE_TIMES.timed(DECODE)
     def _block(self, batch: pa.RecordBatch, row: int, path: str, maker: BlockMaker) -> Block:
         schema = self.columns_schema()
         columns: list[pa.Array] = []

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from pipelines.sources.casting import Misfit, cast_column
 from transforms.casting import FLOATS
 from transforms.engine.signature import TensorField
+from transforms.engine.stage_times import DECODE, STAGE_TIMES
 
 # Field metadata: not all values that were seen have the column's type.
 MIXED = b"mirrorbeam.mixed"
@@ -72,6 +73,7 @@ def _with_floats(kind: pa.DataType) -> pa.DataType:
     return pa.list_(_with_floats(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
+@STAGE_TIMES.timed(DECODE)
 def convert(texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Misfit]]:
     """Strings as values of a type, null where there is none or it is of another type.
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-# In the order in which a row meets them. Host stages run in the threads that read.
+# In the order in which a row meets them. The host's run in the threads that have splits open,
+# or in threads that these have of their own, the others in the dispatcher's.
 READ, DECODE, QUEUE = "read", "decode", "queue"
 HOST_TO_DEVICE, STEP, GATHER = "host_to_device", "step", "gather"
 WRITE = "write"
 STAGES = (READ, DECODE, QUEUE, HOST_TO_DEVICE, STEP, GATHER, WRITE)
+HOST_STAGES = (READ, DECODE, WRITE)
 
 # Not stages: while a stage waits for another thread's, and while any batch is on the devices.
 WAIT, BUSY = "wait", "busy"
@@ -36,6 +39,11 @@ class _Total:
         self.active = 0
         self.most_active = 0
 
+    def enter(self) -> None:
+        """Counts a thread, or a split that is open."""
+        self.active += 1
+        self.most_active = max(self.most_active, self.active)
+
 
 class _Mark:
     """What the totals were when a job began."""
@@ -50,7 +58,9 @@ class _Mark:
 class _Timer:
     """One stay in a stage; stages that it enters meanwhile do not count for it."""
 
-    __slots__ = ("_cpu", "_nested", "_nested_cpu", "_outer", "_started", "_times", "_total")
+    __slots__ = (
+        "_counts", "_cpu", "_nested", "_nested_cpu", "_outer", "_started", "_times", "_total",
+    )  # fmt: skip
 
     def __init__(self, times: StageTimes, total: _Total) -> None:
         self._times = times
@@ -61,11 +71,11 @@ class _Timer:
         self._outer = getattr(local, "timer", None)
         local.timer = self
         self._nested = self._nested_cpu = 0.0
-        total = self._total
-        with self._times.lock:
-            total.active += 1
-            if total.active > total.most_active:
-                total.most_active = total.active
+        # A stay within one of the same stage is no other thread's.
+        self._counts = int(self._outer is None or self._outer._total is not self._total)
+        if self._counts:
+            with self._times.lock:
+                self._total.enter()
         self._cpu = time.thread_time()
         self._started = time.perf_counter()
 
@@ -79,7 +89,7 @@ class _Timer:
             outer._nested_cpu += cpu
         total = self._total
         with self._times.lock:
-            total.active -= 1
+            total.active -= self._counts
             total.seconds += seconds - self._nested
             total.cpu_seconds += cpu - self._nested_cpu
             total.times += 1
@@ -116,6 +126,7 @@ class StageTimes:
         self.local = threading.local()
         self.on_batch: Callable[[int], None] | None = None
         self._totals = {name: _Total() for name in (*STAGES, WAIT, BUSY)}
+        self._splits = _Total()
         self._marks: collections.OrderedDict[str, _Mark] = collections.OrderedDict()
 
     def stage(self, name: str) -> _Timer:
@@ -152,6 +163,17 @@ class StageTimes:
                     return
             yield item
 
+    @contextlib.contextmanager
+    def split(self) -> Iterator[None]:
+        """A context while a thread has a split open: it counts how many threads read at once."""
+        with self.lock:
+            self._splits.enter()
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._splits.active -= 1
+
     def add(self, name: str, seconds: float) -> None:
         """Adds seconds that were measured elsewhere; negative ones take some away."""
         total = self._totals[name]
@@ -177,7 +199,7 @@ class StageTimes:
                 time.perf_counter(),
                 {name: (total.seconds, total.cpu_seconds) for name, total in self._totals.items()},
             )
-            for total in self._totals.values():
+            for total in (*self._totals.values(), self._splits):
                 total.most_active = total.active
             if len(self._marks) > _MOST_JOBS:
                 self._marks.popitem(last=False)
@@ -190,7 +212,8 @@ class StageTimes:
 
         Returns:
           `wall_seconds`, `busy_seconds` during which a batch was on the devices, and for each
-          stage in `stages` its `seconds`, `cpu_seconds` and the most `threads` in it at once.
+          stage in `stages` its `seconds`, `cpu_seconds` and `threads`, the most that were in it
+          at once; of the host's stages at least those that had a split open.
           Nothing where the job did not begin in this process.
         """
         timer: _Timer | None = getattr(self.local, "timer", None)
@@ -209,7 +232,8 @@ class StageTimes:
                     "seconds": round(max(0.0, total.seconds + seconds - before), 6),
                     "cpu_seconds": round(
                         max(0.0, total.cpu_seconds + cpu_seconds - cpu_before), 6),
-                    "threads": total.most_active,
+                    "threads": max(
+                        total.most_active, self._splits.most_active if name in HOST_STAGES else 0),
                 }  # fmt: skip
             busy = self._totals[BUSY].seconds - mark.totals[BUSY][0]
         return {
