@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
@@ -78,3 +79,58 @@ def range_chunks(
             return
         at += len(chunk)
         yield chunk
+
+
+class ByteWindow:
+    """Some bytes of an open file, kept while a place in it is searched.
+
+    What the search has read need not be read again: `chunks` goes on from it.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        """Takes a file that can seek."""
+        self._handle = handle
+        self._data = bytearray()
+        self._start = 0
+        self.size_bytes: int = handle.seek(0, io.SEEK_END)
+
+    @property
+    def _stop(self) -> int:
+        return self._start + len(self._data)
+
+    def keep(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` to `stop`, or to the file's end, for `chunks` to come.
+
+        Forgets what lies before `start`.
+        """
+        if self._start <= start <= self._stop:
+            del self._data[: start - self._start]
+        else:
+            self._data.clear()
+        self._start = start
+        if stop > self._stop:
+            self._data += self._read(self._stop, max(stop - self._stop, _FIRST_TAIL_BYTES))
+        return bytes(memoryview(self._data)[: max(0, stop - start)])
+
+    def look(self, start: int, stop: int) -> bytes:
+        """The same bytes, without a change of what is kept."""
+        if self._start <= start and stop <= self._stop:
+            return bytes(self._data[start - self._start : stop - self._start])
+        return self._read(start, stop - start)
+
+    def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
+        """As `range_chunks`, but takes what is kept from here, once."""
+        if self._start <= start < self._stop:
+            kept, self._data = self._data, bytearray()
+            for at in range(start - self._start, len(kept), CHUNK_BYTES):
+                yield bytes(memoryview(kept)[at : at + CHUNK_BYTES])
+            start = self._start + len(kept)
+        yield from range_chunks(self._handle, start, stop)
+
+    def _read(self, start: int, size_bytes: int) -> bytes:
+        self._handle.seek(start)
+        pieces = []
+        while size_bytes > 0 and (piece := self._handle.read(size_bytes)):
+            pieces.append(piece)
+            size_bytes -= len(piece)
+        return b"".join(pieces)

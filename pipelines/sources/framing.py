@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import google_crc32c
 import numpy as np
@@ -13,151 +13,242 @@ from pipelines.sources.streams import DamagedFileError
 
 # Little-endian: uint64 length, uint32 checksum of it, the record, uint32 checksum of that.
 HEADER_BYTES = 12
-_FOOTER_BYTES = 4
-_LENGTH_BYTES = 8
-_MASK_DELTA = 0xA282EAD8
+FOOTER_BYTES = 4
+FRAME_BYTES = HEADER_BYTES + FOOTER_BYTES
+LENGTH_BYTES = 8
 # Protocol buffers cannot be larger, and a damaged stream must not fill the memory.
-_MAX_RECORD_BYTES = 2**31
+MAX_RECORD_BYTES = 2**31
+_MASK_DELTA = 0xA282EAD8
 _MAX_KNOWN_HEADERS = 2**16
+
+_Checksums = TypeVar("_Checksums", int, np.ndarray)
 
 
 class Framed(NamedTuple):
-    """Some records of a stream, in order.
+    """Some records of a stream, one behind the other.
 
     Attributes:
       records: what lies between the frames, damaged or not.
       damaged: positions in `records` whose checksum does not fit.
+      offset: byte of the stream at which the first one's frame starts.
     """
 
     records: list[bytes]
     damaged: list[int]
+    offset: int = 0
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Where the frame of each record starts, int64."""
+        sizes = np.fromiter(map(len, self.records), np.int64, len(self.records)) + FRAME_BYTES
+        return np.cumsum(sizes) - sizes + self.offset
+
+    @property
+    def end(self) -> int:
+        """Where the frame behind these starts."""
+        return self.offset + sum(map(len, self.records)) + FRAME_BYTES * len(self.records)
+
+
+class Gap(NamedTuple):
+    """Bytes of a file in which no frame can be found.
+
+    Attributes:
+      offset: where a frame should have started.
+      message: what is wrong there.
+    """
+
+    offset: int
+    message: str
+
+
+def masked(checksum: _Checksums) -> _Checksums:
+    """A CRC32C as TFRecords store it, or a uint32 array of them."""
+    return (((checksum >> 15) | (checksum << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def masked_checksum(data: bytes) -> int:
     """The checksum that a TFRecord stores for `data`."""
     checksum: int = google_crc32c.value(data)
-    return (((checksum >> 15) | (checksum << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+    return masked(checksum)
 
 
 def record_length(header: bytes) -> int | None:
-    """The length that a frame's first 12 bytes name; None where their checksum does not fit."""
+    """The length that a frame's first 12 bytes name.
+
+    None where their checksum does not fit, or where no record can be so long.
+    """
     if len(header) < HEADER_BYTES:
         return None
     length, checksum = struct.unpack("<QI", header)
-    if masked_checksum(header[:_LENGTH_BYTES]) != checksum:
+    if length > MAX_RECORD_BYTES or masked_checksum(header[:LENGTH_BYTES]) != checksum:
         return None
     return int(length)
 
 
-def framed(chunks: Iterable[bytes], size_bytes: int | None = None) -> Iterator[Framed]:
+def framed(
+    chunks: Iterable[bytes],
+    size_bytes: int | None = None,
+    start: int = 0,
+    stop: int | None = None,
+) -> Iterator[Framed]:
     """Cuts a stream into records, as many at once as each chunk completes.
 
-    A record whose own checksum does not fit is given as damaged and the stream goes on
-    behind it; a damaged length ends the stream, as nothing says where the next record is.
+    A record whose own checksum does not fit is given as damaged if another frame or the end
+    follows it; otherwise, and where a length is damaged, nothing says where the next one is.
 
     Args:
       chunks: the uncompressed stream, in pieces of any size.
-      size_bytes: its length where that is known; bounds the lengths that are believed.
+      size_bytes: where it ends, if that is known; bounds the lengths that are believed.
+      start: where it starts in its file.
+      stop: no record is given that starts there or behind it.
 
     Raises:
-      DamagedFileError: after the last record that can be read, if the stream does not end there.
+      DamagedFileError: after the last record that can be read, if the stream neither ends nor
+        comes to `stop` there.
     """
     lengths: dict[bytes, int] = {}
     pieces: list[bytes] = []
-    buffered = wanted = offset = 0
+    # A damaged record, until it is known what follows it.
+    held: Framed | None = None
+    buffered = wanted = 0
+    at = start
     for chunk in chunks:
         pieces.append(chunk)
         buffered += len(chunk)
         if buffered < wanted:
             continue
-        cut = _cut(b"".join(pieces), lengths)
+        cut = _cut(b"".join(pieces), lengths, None if stop is None else stop - at)
+        if held is not None and (cut.records or cut.follows):
+            yield held
+            held = None
         if cut.records:
-            yield Framed(cut.records, _damaged(cut.records, cut.checksums))
-        offset += cut.used
-        if cut.length_is_damaged:
-            raise DamagedFileError(f"no record starts at byte {offset}: the file is damaged there")
+            group = Framed(cut.records, _damaged(cut.records, cut.checksums), at)
+            at += cut.used
+            if not cut.follows and group.damaged[-1:] == [len(group.records) - 1]:
+                held = Framed(group.records[-1:], [0], at - len(group.records[-1]) - FRAME_BYTES)
+                group = Framed(group.records[:-1], group.damaged[:-1], group.offset)
+            if group.records:
+                yield group
+        is_over = stop is not None and at >= stop
+        if is_over and held is None:
+            return
+        if cut.follows is False:
+            raise _damage_at(at, held)
         pieces, buffered, wanted = [cut.rest], len(cut.rest), cut.wanted
-        if size_bytes is not None and offset + wanted > size_bytes:
-            raise _cut_off(offset)
+        if size_bytes is not None and at + wanted > size_bytes:
+            raise _cut_off(at)
     if buffered:
-        raise _cut_off(offset)
+        raise _cut_off(at) if held is None else _damage_at(at, held)
+    if held is not None:
+        yield held
 
 
-def regrouped(frames: Iterable[Framed], rows: int, size_bytes: int) -> Iterator[Framed]:
-    """The same records in groups of `rows`, or fewer where they reach `size_bytes`.
+def regrouped(frames: Iterable[Framed | Gap], rows: int, size_bytes: int) -> Iterator[Framed | Gap]:
+    """The same records in groups of `rows`, or fewer where they reach `size_bytes` or a gap.
 
     Raises:
       DamagedFileError: as `frames` does, after the records before it.
     """
-    records: list[bytes] = []
-    damaged: list[int] = []
+    held = Framed([], [])
     held_bytes = 0
     failure: DamagedFileError | None = None
     try:
         for frame in frames:
-            damaged += [len(records) + position for position in frame.damaged]
-            records += frame.records
+            if isinstance(frame, Gap):
+                if held.records:
+                    yield held
+                    held, held_bytes = Framed([], []), 0
+                yield frame
+                continue
+            held = _joined(held, frame)
             held_bytes += sum(map(len, frame.records))
-            while len(records) >= rows or held_bytes >= size_bytes:
-                head = [position for position in damaged if position < rows]
-                yield Framed(records[:rows], head)
-                damaged = [position - rows for position in damaged[len(head) :]]
-                records = records[rows:]
-                held_bytes = sum(map(len, records))
+            while len(held.records) >= rows or held_bytes >= size_bytes:
+                head = [position for position in held.damaged if position < rows]
+                group = Framed(held.records[:rows], head, held.offset)
+                yield group
+                damaged = [position - rows for position in held.damaged[len(head) :]]
+                held = Framed(held.records[rows:], damaged, group.end)
+                held_bytes = sum(map(len, held.records))
     except DamagedFileError as error:
         failure = error
-    if records:
-        yield Framed(records, damaged)
+    if held.records:
+        yield held
     if failure is not None:
         raise failure
+
+
+def _joined(held: Framed, frame: Framed) -> Framed:
+    if not held.records:
+        return frame
+    damaged = [len(held.records) + position for position in frame.damaged]
+    return Framed(held.records + frame.records, held.damaged + damaged, held.offset)
 
 
 def _cut_off(offset: int) -> DamagedFileError:
     return DamagedFileError(f"the record at byte {offset} is not complete: the file is cut off")
 
 
+def _damage_at(offset: int, held: Framed | None) -> DamagedFileError:
+    if held is None:
+        return DamagedFileError(f"no record starts at byte {offset}: the file is damaged there")
+    return DamagedFileError(
+        f"the record at byte {held.offset} is damaged, and no other follows it at byte {offset}"
+    )
+
+
 class _Cut(NamedTuple):
+    """Records at the start of a buffer.
+
+    Attributes:
+      records: the whole ones.
+      checksums: the stored ones of these.
+      used: bytes of their frames.
+      rest: bytes behind them.
+      wanted: how many bytes the next one needs, if that can be told.
+      follows: whether a sound header follows them; None where there is not enough of it.
+    """
+
     records: list[bytes]
     checksums: list[bytes]
     used: int
     rest: bytes
     wanted: int
-    length_is_damaged: bool
+    follows: bool | None
 
 
-def _cut(buffer: bytes, lengths: dict[bytes, int]) -> _Cut:
-    """The whole records at the start of a buffer, and how many bytes the next one needs.
+def _cut(buffer: bytes, lengths: dict[bytes, int], stop: int | None) -> _Cut:
+    """The whole records that start before `stop`.
 
     `lengths` remembers verified headers: records of equal length have equal ones.
     """
     records: list[bytes] = []
     checksums: list[bytes] = []
     at, end = 0, len(buffer)
-    wanted, length_is_damaged = 0, False
+    last = end if stop is None else stop
+    wanted = 0
+    follows: bool | None = None
     while at + HEADER_BYTES <= end:
         header = buffer[at : at + HEADER_BYTES]
         length = lengths.get(header)
         if length is None:
             length = record_length(header)
-            if length is None or length > _MAX_RECORD_BYTES:
-                length_is_damaged = True
+            if length is None:
+                follows = False
                 break
             if len(lengths) < _MAX_KNOWN_HEADERS:
                 lengths[header] = length
-        stop = at + HEADER_BYTES + length
-        if stop + _FOOTER_BYTES > end:
-            wanted = stop + _FOOTER_BYTES - at
+        footer = at + HEADER_BYTES + length
+        if at >= last or footer + FOOTER_BYTES > end:
+            wanted, follows = footer + FOOTER_BYTES - at, True
             break
-        records.append(buffer[at + HEADER_BYTES : stop])
-        at = stop + _FOOTER_BYTES
-        checksums.append(buffer[stop:at])
-    return _Cut(records, checksums, at, buffer[at:], wanted, length_is_damaged)
+        records.append(buffer[at + HEADER_BYTES : footer])
+        at = footer + FOOTER_BYTES
+        checksums.append(buffer[footer:at])
+    return _Cut(records, checksums, at, buffer[at:], wanted, follows)
 
 
 def _damaged(records: list[bytes], checksums: list[bytes]) -> list[int]:
     actual = np.fromiter(map(google_crc32c.value, records), np.uint32, len(records))
-    # np.uint32 arithmetic wraps as the format's mask wants it.
-    masked = ((actual >> 15) | (actual << 17)) + np.uint32(_MASK_DELTA)
     stored = np.frombuffer(b"".join(checksums), "<u4")
-    positions: list[int] = np.flatnonzero(masked != stored).tolist()
+    positions: list[int] = np.flatnonzero(masked(actual) != stored).tolist()
     return positions

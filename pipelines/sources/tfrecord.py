@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,16 @@ from pipelines.sources.base import (
     SourcePlan,
     own_columns,
 )
-from pipelines.sources.framing import HEADER_BYTES, Framed, framed, record_length, regrouped
+from pipelines.sources.byte_ranges import cut_files
+from pipelines.sources.frame_ranges import range_frames
+from pipelines.sources.framing import (
+    HEADER_BYTES,
+    Framed,
+    Gap,
+    framed,
+    record_length,
+    regrouped,
+)
 from pipelines.sources.sampling import sample_files
 from pipelines.sources.streams import (
     DamagedFileError,
@@ -31,7 +39,7 @@ from pipelines.sources.streams import (
     inflated,
     stored_chunks,
 )
-from pipelines.splits import InputFile, Split, whole_files
+from pipelines.splits import InputFile, Split
 from transforms.block import Block
 from transforms.column_types import OBSERVED_LENGTH
 from transforms.examples import (
@@ -61,9 +69,10 @@ _CHECKSUM_MESSAGE = "expected a record whose checksum fits. Received: one whose 
 class TFRecordSource(Source):
     """Reads TFRecords of tf.Examples, or of anything that a model with one string input takes.
 
-    Files are told apart by content: compression needs no suffix and no flag. A record whose
-    bytes are damaged is one failure and reading goes on behind it; where the framing itself is
-    damaged, the rest of the file is one failure.
+    Files are told apart by content: compression needs no suffix and no flag. Large ones are
+    read in ranges of bytes, if they are not compressed. A record whose bytes are damaged is one
+    failure and reading goes on behind it; where the framing itself is damaged, all bytes up to
+    the next record are one failure, and in a compressed file the rest of it is.
     """
 
     name: ClassVar[str] = "tfrecord"
@@ -72,8 +81,8 @@ class TFRecordSource(Source):
     record_column: ClassVar[str | None] = "record"
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
-        """One split a file; the columns are the features that some first records have."""
-        splits = whole_files(files)
+        """Cuts plain files at `split_bytes`; the columns are features of some first records."""
+        splits = cut_files(files, split_bytes, _is_plain)
         samples = sample_files(files, _first_records)
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)
@@ -110,16 +119,24 @@ class TFRecordSource(Source):
         return pa.schema(decoded)
 
     def read(self, split: Split) -> Iterator[Block]:
-        """Reads a file from its first record to its last, in blocks."""
+        """Reads the records whose frames start in the split, in blocks."""
         path = split.files[0]
         features = self._features()
         decoder = ExampleDecoder(features) if features else None
         maker = BlockMaker(split, self.columns_schema())
         row = split.first_row
         try:
-            for group in regrouped(_frames(path), BLOCK_ROWS, BLOCK_BYTES):
-                yield self._block(maker, path, group, row, decoder)
-                row += len(group.records)
+            for group in regrouped(_frames(split), BLOCK_ROWS, BLOCK_BYTES):
+                if isinstance(group, Gap):
+                    lost = group.offset if split.byte_rows else row
+                    message = f"nothing can be read from here to the next record: {group.message}"
+                    yield maker.failed([Failure(path, lost, "read", "DamagedFileError", message)])
+                    row += 1
+                    continue
+                count = len(group.records)
+                rows = group.offsets if split.byte_rows else np.arange(row, row + count)
+                yield self._block(maker, path, group, rows, decoder)
+                row = group.end if split.byte_rows else row + count
         except DamagedFileError as error:
             message = f"the rest of the file cannot be read: {error}"
             yield maker.failed([Failure(path, row, "read", type(error).__name__, message)])
@@ -136,11 +153,10 @@ class TFRecordSource(Source):
         maker: BlockMaker,
         path: str,
         group: Framed,
-        first_row: int,
+        rows: np.ndarray,
         decoder: ExampleDecoder | None,
     ) -> Block:
         records = group.records
-        rows = np.arange(first_row, first_row + len(records))
         failures = []
         if group.damaged:
             failures = [
@@ -165,25 +181,42 @@ class TFRecordSource(Source):
         return maker.block(good, rows, sorted(failures, key=lambda failure: failure.row or 0))
 
 
-def _frames(path: str) -> Iterator[Framed]:
+def _is_plain(file: InputFile) -> bool:
+    with contextlib.closing(storage.open_to_read(file.path)) as handle:
+        return _window_bits(handle) is None
+
+
+def _window_bits(handle: BinaryIO) -> int | None:
+    """How to inflate a file; None if it is plain."""
+    handle.seek(0)
+    head = handle.read(HEADER_BYTES)
+    handle.seek(0)
+    # A plain file may begin like a compressed one, but then its first header is sound.
+    return gzip_or_zlib(head) if record_length(head) is None else None
+
+
+def _frames(split: Split) -> Iterator[Framed | Gap]:
+    path = split.files[0]
     with contextlib.closing(storage.open_to_read(path)) as handle:
-        head = handle.read(HEADER_BYTES)
-        handle.seek(0)
-        window_bits = gzip_or_zlib(head)
-        # A plain file may begin like a compressed one, but then its first header is sound.
-        if window_bits is not None and record_length(head) is None:
-            yield from framed(inflated(stored_chunks(handle), window_bits))
+        is_whole = split.start == 0 and split.stop is None
+        window_bits = _window_bits(handle) if is_whole else None
+        if window_bits is None:
+            yield from range_frames(handle, path, split.start, split.stop)
         else:
-            yield from framed(stored_chunks(handle), _size_bytes(handle))
+            yield from framed(inflated(stored_chunks(handle), window_bits))
 
 
 def _first_records(path: str) -> list[bytes] | None:
     try:
-        group = next(regrouped(_frames(path), _SAMPLED_RECORDS, _SAMPLED_BYTES), None)
+        with contextlib.closing(storage.open_to_read(path)) as handle:
+            window_bits = _window_bits(handle)
+            chunks = stored_chunks(handle)
+            frames = framed(chunks if window_bits is None else inflated(chunks, window_bits))
+            group = next(regrouped(frames, _SAMPLED_RECORDS, _SAMPLED_BYTES), None)
     except DamagedFileError as error:
         _LOG.warning("no record can be read from %s: %s", path, error)
         return None
-    if group is None:
+    if not isinstance(group, Framed):
         return []
     return _without(np.arange(len(group.records)), group.records, group.damaged)[1]
 
@@ -205,9 +238,3 @@ def _feature(field: pa.Field) -> ExampleFeature:
     observed = (field.metadata or {}).get(OBSERVED_LENGTH)
     length = None if observed is None else int(observed)
     return ExampleFeature(_KINDS[field.type.value_type], length)
-
-
-def _size_bytes(handle: BinaryIO) -> int:
-    size = handle.seek(0, io.SEEK_END)
-    handle.seek(0)
-    return size

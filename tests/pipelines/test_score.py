@@ -137,6 +137,29 @@ def test_features_of_tfrecords_to_tfrecords(made, tmp_path: Path, compression: s
     np.testing.assert_allclose(column(found, "scores"), reference(rows)["scores"], atol=1e-6)
 
 
+def test_one_tfrecord_file_in_ranges_gives_the_rows_of_one_split(made, tmp_path: Path):
+    spec, reference = made(mlp_h5)
+    rows = reference.rows(300)
+    records = [example(features=row, name=b"n%d" % i) for i, row in enumerate(rows["features"])]
+    path = write_records(tmp_path / "in.tfrecord", records)
+    assert score(spec, path, tmp_path / "whole") == 0
+    assert score(spec, path, tmp_path / "ranges", "--split_bytes", "2000") == 0
+    assert succeeded(tmp_path / "ranges", 300)
+    whole, ranges = (read_rows(tmp_path / name) for name in ("whole", "ranges"))
+    plans = [
+        json.loads((tmp_path / name / "_mirrorbeam" / "plan.json").read_text())
+        for name in ("whole", "ranges")
+    ]
+    assert [made["row_unit"] for made in plans] == ["record", "byte"]
+    assert len(plans[1]["splits"]) == -(-path.stat().st_size // 2000)
+    np.testing.assert_array_equal(column(ranges, "name"), column(whole, "name"))
+    np.testing.assert_allclose(column(ranges, "scores"), column(whole, "scores"), atol=1e-6)
+    assert [row["_row"] for row in whole] == list(range(300))
+    data = path.read_bytes()
+    for row, record in zip(ranges, records, strict=True):
+        assert data[row["_row"] + 12 :].startswith(record)
+
+
 def test_whole_records_to_a_model_that_parses_them(made, tmp_path: Path):
     spec, reference = made(examples_saved_model)
     values = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)

@@ -11,27 +11,17 @@ from hypothesis import strategies as st
 
 from pipelines.sources.framing import (
     Framed,
+    Gap,
     framed,
     masked_checksum,
     record_length,
     regrouped,
 )
 from pipelines.sources.streams import DamagedFileError
+from tests.pipelines.sources.frames import frame, frames, offsets
 from tests.pipelines.sources.reading import damaged
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
-
-
-def frame(record: bytes) -> bytes:
-    length = struct.pack("<Q", len(record))
-    return b"".join(
-        [
-            length,
-            struct.pack("<I", masked_checksum(length)),
-            record,
-            struct.pack("<I", masked_checksum(record)),
-        ]
-    )
 
 
 def pieces(data: bytes, size: int) -> Iterator[bytes]:
@@ -104,6 +94,42 @@ def test_a_damaged_record_does_not_hide_those_behind_it():
     assert (broken, is_damaged) == ([1], False)
 
 
+def test_damage_with_no_frame_behind_it_is_no_record():
+    records = [b"aaa", b"bbb", b"ccc"]
+    starts = offsets(records)
+    data = damaged(frames(records), [starts[1] + 12, starts[2]])
+    for size in (1, 7, 100):
+        assert drained(framed(pieces(data, size), len(data))) == ([b"aaa"], [], True)
+    at_the_end = damaged(frames(records), [starts[2] + 12])
+    records, broken, is_damaged = drained(framed([at_the_end + bytes(5)], len(data) + 5))
+    assert (records, broken, is_damaged) == ([b"aaa", b"bbb"], [], True)
+    assert drained(framed([at_the_end], len(data)))[1:] == ([2], False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    records=st.lists(st.binary(max_size=60), min_size=1, max_size=12),
+    flips=st.lists(st.integers(0, 10_000), max_size=2),
+    stop=st.integers(0, 700),
+    size=st.integers(1, 400),
+)
+def test_a_stop_leaves_out_the_records_that_start_there(records, flips, stop, size):
+    data = damaged(frames(records), [flip % len(frames(records)) for flip in flips])
+
+    def rows(stop):
+        found = []
+        chunks = pieces(data, size)
+        try:
+            for group in framed(chunks, len(data) + 100, 100, stop):
+                found += group.offsets.tolist()
+                assert found[-1] + len(group.records[-1]) + 16 == group.end
+        except DamagedFileError:
+            pass
+        return found
+
+    assert rows(100 + stop) == [row for row in rows(None) if row < 100 + stop]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     records=st.lists(st.binary(max_size=60), min_size=1, max_size=12),
@@ -144,3 +170,20 @@ def test_regrouping_keeps_records_order_and_damage(sizes, rows, size_bytes):
     assert all(0 < len(group.records) <= rows for group in groups)
     small = all(len(group.records) == rows for group in groups[:-1])
     assert small or size_bytes <= 2 * rows
+
+
+def test_regrouping_keeps_offsets_and_gaps_in_their_place():
+    def stream():
+        yield Framed([b"a", b"bb", b"c"], [1], 100)
+        yield Framed([b"d"], [], 152)
+        yield Gap(169, "broken")
+        yield Framed([b"e"], [], 200)
+
+    groups = list(regrouped(stream(), 2, 1000))
+    assert groups == [
+        Framed([b"a", b"bb"], [1], 100),
+        Framed([b"c", b"d"], [], 135),
+        Gap(169, "broken"),
+        Framed([b"e"], [], 200),
+    ]
+    assert groups[1].offsets.tolist() == [135, 152]
