@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pipelines import storage
@@ -16,7 +17,11 @@ class CommitError(RuntimeError):
 
 
 def read_commit(
-    folder: OutputFolder, split: str, sink: Sink, content: bool = True
+    folder: OutputFolder,
+    split: str,
+    sink: Sink,
+    content: bool = True,
+    size_of: Callable[[str], int | None] = storage.size_bytes,
 ) -> dict[str, Any] | None:
     """A split's commit record, compared with the files it speaks of.
 
@@ -26,6 +31,8 @@ def read_commit(
       sink: the format of the part.
       content: whether to read the files and compare checksums and rows; else sizes alone,
         which costs no transfer.
+      size_of: a file's size by path, None where there is none; from a listing of many files
+        it costs no request.
 
     Returns:
       The record; None where the split is not committed.
@@ -34,9 +41,9 @@ def read_commit(
       CommitError: record and files differ; the split must be done again.
     """
     path = folder.commit(split)
-    data = storage.read_bytes(path)
-    if data is None:
+    if size_of(path) is None:
         return None
+    data = storage.read_existing(path)
     try:
         record: dict[str, Any] = json.loads(data)
         if record["split"] != split:
@@ -46,17 +53,24 @@ def read_commit(
             raise CommitError(f"expected {record['rows_in']} rows in {path}. Received: "
                               f"{record['predicted']} predicted and {record['failed']} failed.")
         _compare(record["part"], folder.part(split, sink.suffix), record["predicted"],
-                 sink, content)
+                 sink, content, size_of)
         if record["failed"]:
             _compare(record["failed_part"], folder.failed_part(split), record["failed"],
-                     ParquetSink(), content)
+                     ParquetSink(), content, size_of)
     except (ValueError, KeyError, TypeError) as error:
         raise CommitError(f"expected a commit record in {path}. Received: {error!r}.") from error
     return record
 
 
-def _compare(promise: dict[str, Any], path: str, rows: int, sink: Sink, content: bool) -> None:
-    size = storage.size_bytes(path)
+def _compare(
+    promise: dict[str, Any],
+    path: str,
+    rows: int,
+    sink: Sink,
+    content: bool,
+    size_of: Callable[[str], int | None],
+) -> None:
+    size = size_of(path)
     if size is None:
         raise CommitError(f"expected {path}, which is committed. Received: no such file.")
     found: dict[str, Any] = {"bytes": size, "rows": promise["rows"]}

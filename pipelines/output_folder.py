@@ -78,6 +78,14 @@ class OutputFolder:
         """Path of the empty file that appears when all else is there."""
         return storage.join(self.path, SUCCESS)
 
+    def sizes(self) -> dict[str, int]:
+        """Sizes by path of all parts, failed parts and commit records that are there."""
+        commits = storage.join(self.path, WORK_FOLDER, "commits")
+        return (
+            storage.sizes_in(self.path, "part-")
+            | storage.sizes_in(self.failed_folder, "part-")
+            | storage.sizes_in(commits))
+
     def write(self, path: str, data: bytes) -> None:
         """Writes one of the folder's small files at once."""
         write_at_once(self.temporary(uuid.uuid4().hex, "json"), path, data)

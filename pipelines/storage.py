@@ -7,12 +7,14 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, cast
 
 import google_crc32c
 
 _SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
 _CHUNK_BYTES = 4 * 2**20
+_DELETING_THREADS = 32
 
 
 def is_local(path: str) -> bool:
@@ -74,13 +76,26 @@ def replace(source: str, target: str) -> None:
 
 
 def delete(paths: Iterable[str]) -> None:
-    """Deletes files; one that is gone already is no error."""
+    """Deletes files, remote ones in threads; one that is gone already is no error."""
+    remote = []
     for path in paths:
         if is_local(path):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
-        elif (filesystem := _filesystem(path)).exists(path):
-            filesystem.delete([path])
+        else:
+            remote.append(path)
+    if len(remote) == 1:
+        _delete_remote(remote[0])
+    elif remote:
+        with ThreadPoolExecutor(_DELETING_THREADS) as threads:
+            for _ in threads.map(_delete_remote, remote):
+                pass
+
+
+def _delete_remote(path: str) -> None:
+    filesystem = _filesystem(path)
+    if filesystem.exists(path):
+        filesystem.delete([path])
 
 
 def list_files(folder: str, limit: int | None = None) -> Iterator[str]:
@@ -95,6 +110,25 @@ def list_files(folder: str, limit: int | None = None) -> Iterator[str]:
             yield metadata.path
 
 
+def sizes_in(folder: str, start: str = "") -> dict[str, int]:
+    """Sizes by path of the files directly in a folder, from few requests; {} without a folder.
+
+    Args:
+      folder: where.
+      start: of the names that are wanted.
+    """
+    if is_local(folder):
+        if not os.path.isdir(folder):
+            return {}
+        with os.scandir(folder) as entries:
+            return {
+                join(folder, entry.name): entry.stat().st_size
+                for entry in entries
+                if entry.name.startswith(start) and entry.is_file()}
+    (match,) = _filesystem(folder).match([join(folder, f"{start}*")])
+    return {metadata.path: metadata.size_in_bytes for metadata in match.metadata_list}
+
+
 def read_bytes(path: str) -> bytes | None:
     """All that a file holds; None where there is no such file."""
     if is_local(path):
@@ -103,8 +137,11 @@ def read_bytes(path: str) -> bytes | None:
                 return file.read()
         except FileNotFoundError:
             return None
-    if not _filesystem(path).exists(path):
-        return None
+    return read_existing(path) if _filesystem(path).exists(path) else None
+
+
+def read_existing(path: str) -> bytes:
+    """All that a file holds that is known to be there, in one request less."""
     with open_to_read(path) as file:
         return file.read()
 

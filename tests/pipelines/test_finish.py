@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.slow_storage import FILES, REQUESTS
 from pipelines.commits import SplitCommitter
 from pipelines.finish import finish_job, verify_job
 from pipelines.output_folder import OutputFolder
@@ -168,3 +169,37 @@ def test_unknown_rates_are_null() -> None:
     report = build_report(plan(), [], [], ended_at=plan().started_at)
     names = ("rows_per_second", "model_rows_per_second", "rate_of_model")
     assert [report[name] for name in names] == [None, None, None]
+
+
+def test_only_the_last_record_of_a_process_keeps_its_run(tmp_path: Path) -> None:
+    folder = OutputFolder(str(tmp_path))
+    commits = SplitCommitter(folder, sink_class("parquet")(), INPUT_SCHEMA)
+    for index in (2, 0, 1):
+        commits.add(block(index, range(5), total=5, run_info={"process": "a", "rows": index}))
+    commits.add(block(3, range(5), total=5, run_info={"process": "b"}))
+    records, problems = verify_job(plan(4), folder, content=True)
+    assert problems == []
+    runs = [record["run"] and record["run"]["process"] for record in records]
+    assert runs == [None, "a", None, "b"]
+    written = [json.loads(Path(folder.commit(f"0000{index}")).read_text()) for index in range(4)]
+    assert last_runs(records) == last_runs(written)
+
+
+def test_a_report_names_some_of_many_problems(tmp_path: Path) -> None:
+    report = finish_job(plan(150), OutputFolder(str(tmp_path)))
+    assert len(report["reasons"]) == 101
+    assert report["reasons"][-1] == "50 more splits are not as expected."
+
+
+def test_finishing_asks_an_object_store_once_a_split() -> None:
+    FILES.clear()
+    REQUESTS.counts.clear()
+    splits = 50
+    folder = OutputFolder("slow://bucket/out")
+    commits = SplitCommitter(folder, sink_class("parquet")(), INPUT_SCHEMA)
+    for index in range(splits):
+        commits.add(block(index, range(5), total=5))
+    REQUESTS.counts.clear()
+    assert finish_job(plan(splits), folder)["succeeded"]
+    assert REQUESTS.counts["read"] == splits
+    assert REQUESTS.counts.total() < splits + 20

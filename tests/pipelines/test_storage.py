@@ -93,3 +93,18 @@ def test_a_closed_file_takes_no_more(folder: str) -> None:
     ("/a/b", True), ("a:b/c", True), ("gs://bucket/a", False), ("hdfs://a", False), ("", True)])
 def test_a_scheme_tells_remote_paths(path: str, local: bool) -> None:
     assert storage.is_local(path) is local
+
+
+def test_sizes_are_those_directly_in_a_folder(folder: str) -> None:
+    part = put(storage.join(folder, "part-0"), b"four")
+    put(storage.join(folder, "other"), b"other")
+    put(storage.join(folder, "below", "part-1"), b"deep")
+    assert storage.sizes_in(folder, "part-") == {part: 4}
+    assert set(storage.sizes_in(folder)) == {part, storage.join(folder, "other")}
+    assert storage.sizes_in(storage.join(folder, "none")) == {}
+
+
+def test_many_files_are_deleted_at_once(folder: str) -> None:
+    paths = [put(storage.join(folder, f"{index}"), b"") for index in range(100)]
+    storage.delete([*paths, storage.join(folder, "none")])
+    assert list(storage.list_files(folder)) == []
