@@ -20,6 +20,7 @@ from pipelines.sources.base import BlockMaker, InputError, ReadRequest, Source, 
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
 from transforms.conversion import NullValueError
+from transforms.engine.stage_times import DECODE, READ, STAGE_TIMES, WAIT
 from transforms.failures import Failure
 from transforms.images import ImageError, decode_image, images_to_column
 
@@ -144,7 +145,8 @@ class ImagesSource(Source):
                         pending.append(pool.submit(_read, path, channels, least_size))
                     if not pending:
                         return
-                    result = pending.popleft().result()
+                    with STAGE_TIMES.stage(WAIT):
+                        result = pending.popleft().result()
                     if isinstance(result, np.ndarray):
                         largest = max(largest, result.nbytes)
                     yield result
@@ -155,17 +157,19 @@ class ImagesSource(Source):
 
 def _read(path: str, channels: int, least_size: tuple[int, int] | None) -> np.ndarray | Failure:
     try:
-        with storage.open_to_read(path) as file:
+        with STAGE_TIMES.stage(READ), storage.open_to_read(path) as file:
             encoded = file.read()
     # Each filesystem's client has errors of its own; all mean that there are no bytes.
     except Exception as error:
         return Failure(path, 0, "read", type(error).__name__, str(error))
     try:
-        return decode_image(encoded, channels, least_size=least_size)
+        with STAGE_TIMES.stage(DECODE):
+            return decode_image(encoded, channels, least_size=least_size)
     except (ImageError, NullValueError) as error:
         return Failure(path, 0, "decode", type(error).__name__, str(error), encoded)
 
 
+@STAGE_TIMES.timed(DECODE)
 def _block(
     maker: BlockMaker,
     images: Sequence[np.ndarray],

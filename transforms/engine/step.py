@@ -12,6 +12,7 @@ from transforms.engine.host_tensors import to_tensor
 from transforms.engine.replicas import DeviceError, Replicas
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.slicing import Columns
+from transforms.engine.stage_times import HOST_TO_DEVICE, STAGE_TIMES
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -107,11 +108,12 @@ class Step:
         import tensorflow as tf
 
         with self._replicas.exclusive(), tf.device("/CPU:0"):
-            tensors = [
-                to_tensor(columns[field.name], share=self._shares_memory)
-                for columns in slices
-                for field in self.fields
-            ]
+            with STAGE_TIMES.stage(HOST_TO_DEVICE):
+                tensors = [
+                    to_tensor(columns[field.name], share=self._shares_memory)
+                    for columns in slices
+                    for field in self.fields
+                ]
             try:
                 outputs = self.function(*tensors)
             except tf.errors.InvalidArgumentError as error:
