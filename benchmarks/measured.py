@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -88,11 +89,13 @@ class Meter:
 
     def figures(self) -> dict[str, float]:
         """The clock's figures, and the peak of resident memory since the process started."""
-        peak = max(self._peak_bytes, peak_resident_bytes())
+        # In KiB, of the largest process that has ended.
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        peak = max(self._peak_bytes, peak_resident_bytes(), ended)
         return self._clock | {"peak_mib": peak / 2**20}
 
     def _cpu_seconds(self) -> float:
-        return tree_cpu_seconds() if self._tree else time.process_time()
+        return tree_cpu_seconds() if self._tree else own_cpu_seconds()
 
     def _sample(self, done: threading.Event) -> None:
         while not done.wait(_SAMPLE_SECONDS):
@@ -108,6 +111,12 @@ def peak_resident_bytes() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError("expected VmHWM in /proc/self/status. Received: none; run on Linux.")
+
+
+def own_cpu_seconds() -> float:
+    """CPU seconds of this process and of those that it has started and that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
 def tree_resident_bytes() -> int:

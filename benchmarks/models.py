@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 FEATURES, HIDDEN, CLASSES = 32, 64, 10
+COLUMNS = tuple(f"f{number:02d}" for number in range(FEATURES))
 
 # A SavedModel beside the Keras file whose one input is serialized tf.Examples.
 EXAMPLES_MODEL = "examples_model"
@@ -22,6 +23,16 @@ def save_mlp(path: Path) -> None:
             keras.layers.Dense(CLASSES, name="scores"),
         ]
     ).save(path)
+
+
+def save_mlp_of_columns(path: Path) -> None:
+    """Saves the same network with 32 inputs of one number each: `f00[n, 1]` to `f31[n, 1]`."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    inputs = [keras.Input((1,), name=name) for name in COLUMNS]
+    hidden = keras.layers.Dense(HIDDEN, activation="relu")(keras.layers.Concatenate()(inputs))
+    keras.Model(inputs, keras.layers.Dense(CLASSES, name="scores")(hidden)).save(path)
 
 
 def export_for_examples(folder: Path) -> None:

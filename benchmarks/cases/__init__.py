@@ -11,6 +11,8 @@ MODULES = {
     "a": "record_batches",
     "b": "tfrecord_to_parquet",
     "c": "parquet_to_parquet",
+    "h": "one_large_file",
+    "i": "tiny_job",
 }
 
 __all__ = ["MODULES", "Case", "Entry", "Job", "Target", "find_case"]

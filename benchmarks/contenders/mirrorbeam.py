@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,17 +55,34 @@ def see(batch: Any) -> None:
     SEEN.block(column.values.to_numpy().reshape(batch.num_rows, -1))
 
 
-def files(job: Job) -> Callable[[], None]:
+def files(job: Job, *flags: str) -> Callable[[], None]:
     """The whole of `mirrorbeam score`, in this process; its first run has loaded the model."""
-    score(job, job.data / job.case.warm_input, job.output / "warm_output")
+    score(job, job.data / job.case.warm_input, job.output / "warm_output", *flags)
 
     def run() -> None:
-        score(job, job.data / job.case.input, job.output / "output")
+        score(job, job.data / job.case.input, job.output / "output", *flags)
 
     return run
 
 
-def score(job: Job, source: Path, target: Path) -> None:
+def files_in_one_thread(job: Job) -> Callable[[], None]:
+    """The command with a single worker thread."""
+    return files(job, "--direct_num_workers=1")
+
+
+def files_in_two_threads(job: Job) -> Callable[[], None]:
+    """The command with two worker threads, whatever the machine has."""
+    return files(job, "--direct_num_workers=2", "--direct_running_mode=multi_threading")
+
+
+def process(job: Job) -> Callable[[], object]:
+    """The command as a user starts it, from the start of its process to the end."""
+    arguments = score_arguments(job, job.data / job.case.input, job.output / "output")
+    command = [sys.executable, "-m", "pipelines", *arguments]
+    return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def score(job: Job, source: Path, target: Path, *flags: str) -> None:
     """Runs the command.
 
     Raises:
@@ -71,7 +90,7 @@ def score(job: Job, source: Path, target: Path) -> None:
     """
     from pipelines.cli import main
 
-    code = main(score_arguments(job, source, target))
+    code = main([*score_arguments(job, source, target), *flags])
     if code != 0:
         raise RuntimeError(f"expected exit code 0. Received: {code}.")
 
