@@ -15,6 +15,7 @@ from pipelines import options
 from pipelines.beam_options import refuse_undeclared
 from pipelines.errors import CommandError
 from pipelines.tune_options import add_tune_arguments
+from pipelines.worker_pool_options import add_worker_pool_arguments
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,14 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flags, rest = parser.parse_known_args(arguments)
         if flags.command is None:
-            parser.error("expected a command: score, inspect or tune")
+            parser.error("expected a command: score, inspect, tune or worker-pool")
         own_flags = _long_flags(parser, flags.command)
         if flags.command == "score":
             refuse_undeclared(rest, own_flags)
         elif rest:
             parser.error(f"expected flags of mirrorbeam {flags.command}. Received: {rest[0]}")
         _set_up_logging()
-        command: Command = importlib.import_module(f"pipelines.{flags.command}")
+        module = flags.command.replace("-", "_")
+        command: Command = importlib.import_module(f"pipelines.{module}")
         return command.run(flags, rest)
     except SystemExit as leave:
         return int(leave.code or 0)
@@ -126,6 +128,14 @@ def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
     add_tune_arguments(tune)
     if with_formats:
         options.add_source_arguments(tune)
+    worker_pool = commands.add_parser(
+        "worker-pool",
+        allow_abbrev=False,
+        help="host workers for runners that start none of their own, such as Flink",
+        description="Serves --environment_type=EXTERNAL: starts Python workers on this host when "
+        "a runner asks, until SIGTERM.",
+    )
+    add_worker_pool_arguments(worker_pool)
     return parser
 
 

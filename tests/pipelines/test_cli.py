@@ -28,6 +28,7 @@ print("code", code, "heavy", [name for name in {HEAVY!r} if name in sys.modules]
         (["score", "--help"], 0),
         (["inspect", "--help"], 0),
         (["tune", "--help"], 0),
+        (["worker-pool", "--help"], 0),
         ([], 2),
         (["scor"], 2),
         (["score"], 2),
@@ -36,6 +37,8 @@ print("code", code, "heavy", [name for name in {HEAVY!r} if name in sys.modules]
         ([*SCORE, "leftover"], 2),
         (["inspect", "m.keras", "--runner", "x"], 2),
         (["tune", "--model", "m.keras", "--input", "in", "--runner", "x"], 2),
+        (["worker-pool"], 2),
+        (["worker-pool", "--port", "1", "--threads", "--processes"], 2),
     ],
 )
 def test_help_and_argument_errors_import_neither_beam_nor_tensorflow(
@@ -79,7 +82,7 @@ def test_the_module_runs_as_the_command():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "expected a command: score, inspect or tune"),
+        ([], "expected a command: score, inspect, tune or worker-pool"),
         (["tuna"], "invalid choice: 'tuna'"),
         (["score", "--input", "in"], "the following arguments are required: --model, --output"),
         ([*SCORE, "--batchsize", "3"], "Received: --batchsize. Did you mean --batch_size?"),
