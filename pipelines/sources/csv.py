@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -18,9 +19,18 @@ from pipelines.sources.base import (
     SourcePlan,
     own_columns,
 )
-from pipelines.sources.csv_rows import CsvDialect, CsvRows, header_names, read_rows, record_text
+from pipelines.sources.byte_ranges import cut_files
+from pipelines.sources.csv_rows import (
+    CsvDialect,
+    CsvReader,
+    CsvRows,
+    no_texts,
+    read_header,
+    record_text,
+)
 from pipelines.sources.sampling import sample_files
 from pipelines.sources.streams import DamagedFileError
+from pipelines.sources.text_streams import can_cut
 from pipelines.sources.text_values import MIXED, TYPES, as_fed, convert, infer_field
 from pipelines.splits import InputFile, Split, bare_name, whole_files
 from transforms.block import Block
@@ -29,7 +39,7 @@ from transforms.failures import Failure
 
 @dataclasses.dataclass(frozen=True)
 class CsvSource(Source):
-    """Reads CSV, plain or gzipped, one split a file.
+    """Reads CSV, plain or gzipped; large plain files in ranges of bytes.
 
     A record with too many or too few fields, or a value that is not of its column's type, is
     a failure of its own. Types are those of most values in the first records; a column that
@@ -40,6 +50,7 @@ class CsvSource(Source):
       delimiter: between fields; None means a tab in files named `.tsv`, else a comma.
       has_header: whether the first record names the columns.
       types: the names in `TYPES` of columns whose type is not to be guessed.
+      whole_files: whether a file is one split, however large.
     """
 
     name: ClassVar[str] = "csv"
@@ -49,6 +60,7 @@ class CsvSource(Source):
     delimiter: str | None = None
     has_header: bool = True
     types: tuple[tuple[str, str], ...] = ()
+    whole_files: bool = False
 
     @classmethod
     def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
@@ -71,15 +83,23 @@ class CsvSource(Source):
             default=(),
             help=f"types of CSV columns: {', '.join(TYPES)} (default: by their first values)",
         )
+        parser.add_argument(
+            "--csv_whole_files",
+            action="store_true",
+            help="cut no CSV file into several splits: for files whose quotes can be read in two "
+            "ways from the middle on",
+        )
 
     @classmethod
     def from_args(cls, flags: argparse.Namespace) -> CsvSource:
         """The source that the flags ask for."""
-        return cls(flags.csv_delimiter, not flags.csv_no_header, flags.csv_types)
+        return cls(
+            flags.csv_delimiter, not flags.csv_no_header, flags.csv_types, flags.csv_whole_files
+        )
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
-        """One split a file; the first file names the columns."""
-        splits = whole_files(files)
+        """Cuts large files; the first file names the columns."""
+        splits = whole_files(files) if self.whole_files else cut_files(files, split_bytes, can_cut)
         samples = sample_files(files, self._first_rows)
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)
@@ -110,20 +130,28 @@ class CsvSource(Source):
         return pa.schema(fields)
 
     def read(self, split: Split) -> Iterator[Block]:
-        """Reads a file from its first record to its last, in blocks."""
+        """Reads the records of a split, in order, in blocks.
+
+        Raises:
+          CsvBorderError: the split that follows in the same file starts within a record.
+        """
         path = split.files[0]
         maker = BlockMaker(split, self.columns_schema())
         dialect = self._dialect(path)
-        row = 0
+        reader: CsvReader | None = None
         try:
-            names = header_names(path, dialect)
-            for part in read_rows(path, names, dialect) if names else ():
-                for piece in _pieces(part):
-                    yield self._block(maker, path, piece)
-                row += len(part.rows) + len(part.bad)
+            header = read_header(path, dialect)
+            if header.names:
+                reader = CsvReader(path, header, dialect, split)
+                for part in reader:
+                    for piece in _pieces(part):
+                        yield self._block(maker, path, piece)
         except DamagedFileError as error:
-            message = f"the rest of the file cannot be read: {error}"
-            yield maker.failed([Failure(path, row, "read", type(error).__name__, message)])
+            # Of a header that cannot be read, only the split that it lies in tells.
+            if reader is not None or not split.start:
+                row = split.first_row if reader is None else reader.next_row
+                message = f"the rest of the file cannot be read: {error}"
+                yield maker.failed([Failure(path, row, "read", type(error).__name__, message)])
         yield maker.last()
 
     def _dialect(self, path: str) -> CsvDialect:
@@ -171,14 +199,20 @@ class CsvSource(Source):
         return maker.block(batch, rows, sorted(failures, key=_row))
 
     def _first_rows(self, path: str) -> list[pa.RecordBatch] | None:
+        dialect = self._dialect(path)
         try:
-            dialect = self._dialect(path)
-            names = header_names(path, dialect)
-            rows = next(read_rows(path, names, dialect), None) if names else None
+            header = read_header(path, dialect)
         except DamagedFileError:
             # Reading will meet it again, and account for it.
             return None
-        return [] if rows is None else [rows.texts]
+        if not header.names:
+            return []
+        first = no_texts(header.names)
+        with contextlib.suppress(DamagedFileError):
+            for part in CsvReader(path, header, dialect, Split(0, (path,))):
+                first = part.texts
+                break
+        return [first]
 
     def _inferred(self, names: Sequence[str], texts: Sequence[pa.RecordBatch]) -> pa.Schema:
         given = dict(self.types)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import functools
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from pipelines.sources.streams import DamagedFileError, text_chunks
-from pipelines.sources.text_streams import NO_UTF8, LineStream
+from pipelines.sources.csv_borders import CsvBody, check_end, find_borders
+from pipelines.sources.csv_records import Records, RecordStream
+from pipelines.sources.streams import DamagedFileError
+from pipelines.sources.text_streams import BYTE_ORDER_MARK, text_chunks, without_mark
+from pipelines.splits import Split
 
-# A record cannot be longer; a quote that nothing closes ends the file here.
+# A record cannot be longer; so much is parsed at once.
 BLOCK_BYTES = 4 * 2**20
+_HEADER_CHUNK_BYTES = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +32,10 @@ class CsvDialect:
 
 
 class BadRecord(NamedTuple):
-    """A record that gives no row: its position, what it is, and why."""
+    """A record that gives no row: its position, what it is if that is known, and why."""
 
     row: int
-    text: bytes
+    text: bytes | None
     message: str
 
 
@@ -42,7 +44,8 @@ class CsvRows(NamedTuple):
 
     Attributes:
       texts: the good ones, every column of strings, an empty one where there is no value.
-      rows: their positions, int64, from 0, counted without header and blank lines.
+      rows: their positions, int64: numbers from 0, counted without header and blank lines, or
+        the bytes at which they start.
       bad: the others among them.
     """
 
@@ -51,108 +54,127 @@ class CsvRows(NamedTuple):
     bad: list[BadRecord]
 
 
-def header_names(path: str, dialect: CsvDialect) -> list[str]:
-    """The columns of a file: as its header names them, or `f0`, `f1`, …; none if it is empty.
+class Header(NamedTuple):
+    """What a file starts with.
+
+    Attributes:
+      names: the columns, as the header names them, or `f0`, `f1`, …; none if the file is empty.
+      stop: the byte at which the rows start.
+    """
+
+    names: list[str]
+    stop: int
+
+
+def read_header(path: str, dialect: CsvDialect) -> Header:
+    """Reads the columns of a file.
 
     Raises:
       DamagedFileError: the first record cannot be read, or names two columns alike.
     """
-    stream = LineStream(text_chunks(path), BLOCK_BYTES)
-    text = io.StringIO(stream.read(BLOCK_BYTES).decode(errors="replace"), newline="")
+    start, chunks = without_mark(text_chunks(path, chunk_bytes=_HEADER_CHUNK_BYTES))
+    stream = RecordStream(chunks, start, ord(dialect.delimiter), BLOCK_BYTES)
+    records = next((group for group in _all_groups(stream) if len(group.starts)), None)
+    if records is None:
+        return Header([], start)
+    text = _texts(records)[0]
+    if not text:
+        raise DamagedFileError(f"the first record has more than {BLOCK_BYTES} bytes")
+    stop = int(records.starts[0]) + len(text)
     try:
-        first = next(filter(None, csv.reader(text, delimiter=dialect.delimiter)), [])
+        fields = io.StringIO(text.decode(errors="replace"), newline="")
+        first = next(csv.reader(fields, delimiter=dialect.delimiter))
     except csv.Error as error:
         raise DamagedFileError(f"the first record is no CSV: {error}") from error
-    if not first and stream.damage is not None:
-        raise stream.damage
     if not dialect.has_header:
-        return [f"f{index}" for index in range(len(first))]
+        return Header([f"f{index}" for index in range(len(first))], start)
     if len(set(first)) < len(first):
         raise DamagedFileError(f"the header names columns alike: {', '.join(first)}")
-    return first
+    return Header(first, stop)
 
 
-def read_rows(path: str, names: Sequence[str], dialect: CsvDialect) -> Iterator[CsvRows]:
-    """Reads all records of a file that has the columns `names`, in order.
+class CsvReader:
+    """Reads the records of one split."""
 
-    Raises:
-      DamagedFileError: after the last record that can be read, if the file does not end there.
+    def __init__(self, path: str, header: Header, dialect: CsvDialect, split: Split) -> None:
+        """Takes a file that has columns, and which part of it to read."""
+        self._path = path
+        self._header = header
+        self._delimiter = dialect.delimiter
+        self._split = split
+        self._stream: RecordStream | None = None
+        self._next_number = split.first_row
+
+    @property
+    def next_row(self) -> int:
+        """The position of the first record that cannot be read, once that is known."""
+        if self._split.byte_rows:
+            return self._split.start if self._stream is None else self._stream.offset
+        return self._next_number
+
+    def __iter__(self) -> Iterator[CsvRows]:
+        """Yields all records, in order.
+
+        Raises:
+          DamagedFileError: after the last record that can be read, if the file does not end
+            there.
+          CsvBorderError: the next split does not start where a record does.
+        """
+        start, stop = self._borders()
+        if start == stop:
+            return
+        chunks = _until(text_chunks(self._path, start, stop, BLOCK_BYTES), start, stop)
+        stream = RecordStream(chunks, start, ord(self._delimiter), BLOCK_BYTES)
+        self._stream = stream
+        for records in _all_groups(stream) if stop is None else stream:
+            count = len(records.starts)
+            rows = records.starts
+            if not self._split.byte_rows:
+                rows = np.arange(self._next_number, self._next_number + count)
+            self._next_number += count
+            if count:
+                yield parse(records, rows, self._header.names, self._delimiter)
+        if stop is not None:
+            check_end(self._path, stream)
+
+    def _borders(self) -> tuple[int, int | None]:
+        if not self._split.start and self._split.stop is None:
+            return self._header.stop, None
+        body = CsvBody(self._header.stop, len(self._header.names), ord(self._delimiter))
+        return find_borders(self._path, body, self._split.start, self._split.stop)
+
+
+def parse(records: Records, rows: np.ndarray, names: list[str], delimiter: str) -> CsvRows:
+    """Parses some records.
+
+    Args:
+      records: of a file that has the columns `names`.
+      rows: their positions.
+      names: of the columns.
+      delimiter: between the fields.
     """
-    stream = LineStream(text_chunks(path), BLOCK_BYTES)
-    bad: list[BadRecord] = []
-    numbering = _Numbering(first=2 if dialect.has_header else 1)
-    held: CsvRows | None = None
-    failure: DamagedFileError | None = None
-    try:
-        for batch in _open(stream, names, dialect, bad):
-            if held is not None:
-                yield held
-            held = _checked(numbering.place(batch, bad), stream, dialect)
-    except pa.ArrowInvalid as error:
-        failure = DamagedFileError(str(error))
-    rest = numbering.rest(bad)
-    if held is None:
-        held = CsvRows(pa.RecordBatch.from_pylist([], _strings(names)), np.empty(0, np.int64), rest)
-    else:
-        held = held._replace(bad=held.bad + rest)
-    if stream.damage is not None and stream.quotes % 2:
-        # The cut lies between quotes: what the parser took for the last record is not whole.
-        held = _without_last(held)
-    yield held
-    if stream.damage is not None:
-        raise stream.damage
-    if failure is not None:
-        raise failure
+    none = CsvRows(no_texts(names), rows[:0], [])
+    if not records.text:
+        message = f"expected a record of at most {BLOCK_BYTES} bytes. Received: more."
+        return none._replace(bad=[BadRecord(int(rows[0]), None, message)])
+    if not _is_utf8(records.text):
+        return _without_other_bytes(records, rows, names, delimiter)
+    skipped: list[tuple[int, str]] = []
 
-
-class _Numbering:
-    """Gives records their positions, from those that the parser gives bad ones."""
-
-    def __init__(self, first: int) -> None:
-        """Takes the parser's number of the record at position 0."""
-        self._first = first
-        self._next = 0
-        self._placed = 0
-
-    def place(self, batch: pa.RecordBatch, bad: Sequence[BadRecord]) -> CsvRows:
-        """The next good records, and the bad ones that lie before the last of them."""
-        ahead = self._positioned(bad)
-        positions = np.arange(self._next, self._next + batch.num_rows + len(ahead))
-        taken = np.array([record.row for record in ahead], np.int64)
-        rows = np.setdiff1d(positions, taken, assume_unique=True)[: batch.num_rows]
-        if len(rows):
-            self._next = int(rows[-1]) + 1
-        passed = [record for record in ahead if record.row < self._next]
-        self._placed += len(passed)
-        return CsvRows(batch, rows, passed)
-
-    def rest(self, bad: Sequence[BadRecord]) -> list[BadRecord]:
-        """The bad records behind the last good one."""
-        return self._positioned(bad)
-
-    def _positioned(self, bad: Sequence[BadRecord]) -> list[BadRecord]:
-        return [record._replace(row=record.row - self._first) for record in bad[self._placed :]]
-
-
-def _open(
-    stream: LineStream, names: Sequence[str], dialect: CsvDialect, bad: list[BadRecord]
-) -> Iterator[pa.RecordBatch]:
     def skip(record: pacsv.InvalidRow) -> str:
         message = f"expected {record.expected_columns} fields. Received: {record.actual_columns}."
-        bad.append(BadRecord(record.number, stream.stored(record.text), message))
+        skipped.append((record.number - 1, message))
         return "skip"
 
-    reader = pacsv.open_csv(
-        pa.PythonFile(stream, mode="r"),
+    text = records.text
+    if text.startswith(BYTE_ORDER_MARK):
+        # The parser takes one away.
+        text = BYTE_ORDER_MARK + text
+    table = pacsv.read_csv(
+        pa.BufferReader(text),
         # Only without threads does the parser number the records.
-        pacsv.ReadOptions(
-            use_threads=False,
-            block_size=BLOCK_BYTES,
-            column_names=None if dialect.has_header else names,
-        ),
-        pacsv.ParseOptions(
-            delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=skip
-        ),
+        pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
+        pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
         pacsv.ConvertOptions(
             check_utf8=False,
             column_types=_strings(names),
@@ -160,35 +182,21 @@ def _open(
             strings_can_be_null=False,
         ),
     )
-    yield from reader
+    if table.num_rows + len(skipped) != len(rows):
+        raise RuntimeError(
+            f"expected {len(rows)} records from byte {records.first} on. Received: "
+            f"{table.num_rows + len(skipped)} from the parser. Please report it."
+        )
+    pieces = _texts(records) if skipped else []
+    bad = [BadRecord(int(rows[at]), _bare(pieces[at]), message) for at, message in skipped]
+    good = np.delete(rows, [at for at, _ in skipped])
+    batches = table.combine_chunks().to_batches()
+    return CsvRows(batches[0] if batches else none.texts, good, bad)
 
 
-def _strings(names: Sequence[str]) -> pa.Schema:
-    return pa.schema([(name, pa.string()) for name in names])
-
-
-def _checked(rows: CsvRows, stream: LineStream, dialect: CsvDialect) -> CsvRows:
-    """The same records with those among the bad that were no UTF-8."""
-    if not stream.has_replaced or not rows.texts.num_columns:
-        return rows
-    marks = [pc.match_substring(column, NO_UTF8) for column in rows.texts.columns]
-    marked = functools.reduce(pc.or_, marks).to_numpy(zero_copy_only=False)
-    message = "expected UTF-8. Received: other bytes."
-    found = [
-        BadRecord(int(rows.rows[at]), stream.stored(text), message)
-        for at in np.flatnonzero(marked).tolist()
-        for text in [record_text(rows.texts, at, dialect).decode()]
-    ]
-    good = rows.texts.filter(pa.array(~marked))
-    return CsvRows(good, rows.rows[~marked], sorted(rows.bad + found))
-
-
-def _without_last(rows: CsvRows) -> CsvRows:
-    last_good = rows.rows[-1] if len(rows.rows) else -1
-    last_bad = rows.bad[-1].row if rows.bad else -1
-    if last_bad > last_good:
-        return rows._replace(bad=rows.bad[:-1])
-    return CsvRows(rows.texts.slice(0, max(0, len(rows.rows) - 1)), rows.rows[:-1], rows.bad)
+def no_texts(names: list[str]) -> pa.RecordBatch:
+    """No records of a file that has the columns `names`."""
+    return pa.RecordBatch.from_pylist([], schema=_strings(names))
 
 
 def record_text(texts: pa.RecordBatch, index: int, dialect: CsvDialect) -> bytes:
@@ -197,3 +205,59 @@ def record_text(texts: pa.RecordBatch, index: int, dialect: CsvDialect) -> bytes
     values = [column[index].as_py() for column in texts.columns]
     csv.writer(line, delimiter=dialect.delimiter, lineterminator="").writerow(values)
     return line.getvalue().encode()
+
+
+def _all_groups(stream: RecordStream) -> Iterator[Records]:
+    yield from stream
+    yield from stream.last()
+
+
+def _until(chunks: Iterator[bytes], at: int, stop: int | None) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk if stop is None else chunk[: stop - at]
+        at += len(chunk)
+        if stop is not None and at >= stop:
+            return
+
+
+def _without_other_bytes(
+    records: Records, rows: np.ndarray, names: list[str], delimiter: str
+) -> CsvRows:
+    pieces = _texts(records)
+    is_text = np.array([_is_utf8(piece) for piece in pieces])
+    good = [piece for piece, is_good in zip(pieces, is_text, strict=True) if is_good]
+    message = "expected UTF-8. Received: other bytes."
+    bad = [
+        BadRecord(int(rows[at]), _bare(pieces[at]), message)
+        for at in np.flatnonzero(~is_text).tolist()
+    ]
+    if not good:
+        return CsvRows(no_texts(names), rows[:0], bad)
+    lengths = np.cumsum([0, *map(len, good[:-1])])
+    parsed = parse(Records(b"".join(good), lengths, 0), rows[is_text], names, delimiter)
+    return parsed._replace(bad=sorted(parsed.bad + bad))
+
+
+def _texts(records: Records) -> list[bytes]:
+    """Each record with its line end, and the blank lines behind it."""
+    starts = (records.starts - records.first).tolist()
+    stops = [*starts[1:], len(records.text)]
+    return [records.text[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+
+def _bare(text: bytes) -> bytes:
+    return text.rstrip(b"\r\n")
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _strings(names: list[str]) -> pa.Schema:
+    return pa.schema([(name, pa.string()) for name in names])

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from pipelines.sources import text_streams
 from pipelines.sources.base import (
     BLOCK_BYTES,
     BLOCK_ROWS,
@@ -18,12 +19,20 @@ from pipelines.sources.base import (
     SourcePlan,
     own_columns,
 )
+from pipelines.sources.byte_ranges import cut_files
 from pipelines.sources.json_rows import infer_schema, load_objects, parse_lines
 from pipelines.sources.sampling import sample_files
-from pipelines.sources.streams import DamagedFileError, text_chunks
-from pipelines.sources.text_streams import lines
+from pipelines.sources.streams import DamagedFileError
+from pipelines.sources.text_streams import (
+    Lines,
+    behind_line_end,
+    can_cut,
+    lines,
+    text_chunks,
+    without_mark,
+)
 from pipelines.sources.text_values import as_fed
-from pipelines.splits import InputFile, Split, whole_files
+from pipelines.splits import InputFile, Split
 from transforms.block import Block
 from transforms.failures import Failure
 
@@ -32,11 +41,11 @@ _SAMPLED_BYTES = 2 * 2**20
 
 
 class JsonLinesSource(Source):
-    """Reads JSON lines, plain or gzipped, one split a file.
+    """Reads JSON lines, plain or gzipped; large plain files in ranges of bytes.
 
-    A line that is no object, or one whose members have other types than planned, is a
-    failure of its own; a missing member is null, an unknown one is passed over. Blank lines
-    are not counted.
+    A line belongs to the range that it starts in. One that is no object, or whose members have
+    other types than planned, is a failure of its own; a missing member is null, an unknown one
+    is passed over. Blank lines are not counted.
     """
 
     name: ClassVar[str] = "jsonl"
@@ -44,8 +53,8 @@ class JsonLinesSource(Source):
     row_unit: ClassVar[str] = "row"
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
-        """One split a file; the columns are the members that some first lines have."""
-        splits = whole_files(files)
+        """Cuts large files; the columns are the members that some first lines have."""
+        splits = cut_files(files, split_bytes, can_cut)
         samples = sample_files(files, _first_lines)
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)
@@ -66,46 +75,73 @@ class JsonLinesSource(Source):
         )
 
     def read(self, split: Split) -> Iterator[Block]:
-        """Reads a file from its first line to its last, in blocks."""
+        """Reads the lines that start in a split, in order, in blocks."""
         path = split.files[0]
         maker = BlockMaker(split, self.columns_schema())
         row = split.first_row
         try:
-            for group in _groups(lines(text_chunks(path))):
-                yield self._block(maker, path, group, row)
-                row += len(group)
+            for group in _groups(_split_lines(split)):
+                count = len(group.texts)
+                rows = group.starts if split.byte_rows else np.arange(row, row + count)
+                yield self._block(maker, path, group.texts, rows)
+                row = int(rows[-1]) + (len(group.texts[-1]) if split.byte_rows else 0) + 1
         except DamagedFileError as error:
             message = f"the rest of the file cannot be read: {error}"
             yield maker.failed([Failure(path, row, "read", type(error).__name__, message)])
         yield maker.last()
 
-    def _block(self, maker: BlockMaker, path: str, group: list[bytes], first_row: int) -> Block:
-        batch, errors = parse_lines(group, self.columns_schema())
-        rows = np.arange(first_row, first_row + len(group))
-        failures = [
-            Failure(path, first_row + position, "decode", "JsonError", message, group[position])
+    def _block(self, maker: BlockMaker, path: str, texts: list[bytes], rows: np.ndarray) -> Block:
+        failures = []
+        if b"" in texts:
+            most = text_streams.MAX_LINE_BYTES
+            message = f"expected a line of at most {most} bytes. Received: more."
+            failures = [
+                Failure(path, int(row), "read", "JsonError", message)
+                for row, text in zip(rows, texts, strict=True)
+                if not text
+            ]
+            rows = rows[[bool(text) for text in texts]]
+            texts = [text for text in texts if text]
+        batch, errors = parse_lines(texts, self.columns_schema())
+        failures += [
+            Failure(path, int(rows[position]), "decode", "JsonError", message, texts[position])
             for position, message in errors
         ]
         rows = np.delete(rows, [position for position, _ in errors])
-        return maker.block(batch, rows, failures)
+        return maker.block(batch, rows, sorted(failures, key=lambda failure: failure.row or 0))
 
 
-def _groups(pieces: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
+def _split_lines(split: Split) -> Iterator[Lines]:
+    path, start, stop = split.files[0], split.start, split.stop
+    if start:
+        # The byte before tells whether a line starts with the split.
+        start, chunks = behind_line_end(text_chunks(path, start - 1, stop), start - 1, stop)
+    else:
+        start, chunks = without_mark(text_chunks(path, 0, stop))
+        # The first line is the first split's, however long the mark before it.
+        stop = None if stop is None else max(stop, start + 1)
+    return lines(chunks, start, stop)
+
+
+def _groups(pieces: Iterator[Lines]) -> Iterator[Lines]:
     """Lines a block."""
-    group: list[bytes] = []
+    texts: list[bytes] = []
+    starts: list[int] = []
     held_bytes = 0
     failure: DamagedFileError | None = None
     try:
-        for line in itertools.chain.from_iterable(pieces):
-            group.append(line)
-            held_bytes += len(line)
-            if len(group) == BLOCK_ROWS or held_bytes >= BLOCK_BYTES:
-                yield group
-                group, held_bytes = [], 0
+        for piece in pieces:
+            for text, start in zip(piece.texts, piece.starts.tolist(), strict=True):
+                texts.append(text)
+                starts.append(start)
+                held_bytes += len(text)
+                if len(texts) == BLOCK_ROWS or held_bytes >= BLOCK_BYTES:
+                    yield Lines(texts, np.array(starts))
+                    texts, starts, held_bytes = [], [], 0
     except DamagedFileError as error:
         failure = error
-    if group:
-        yield group
+    if texts:
+        yield Lines(texts, np.array(starts))
     if failure is not None:
         raise failure
 
@@ -114,11 +150,13 @@ def _first_lines(path: str) -> list[bytes] | None:
     sample: list[bytes] = []
     held_bytes = 0
     try:
-        for line in itertools.chain.from_iterable(lines(text_chunks(path))):
-            sample.append(line)
-            held_bytes += len(line)
-            if len(sample) == _SAMPLED_LINES or held_bytes >= _SAMPLED_BYTES:
-                break
+        start, chunks = without_mark(text_chunks(path))
+        for piece in lines(chunks, start):
+            for line in piece.texts:
+                sample.append(line)
+                held_bytes += len(line)
+                if len(sample) == _SAMPLED_LINES or held_bytes >= _SAMPLED_BYTES:
+                    return sample
     except DamagedFileError:
         # Reading will meet it again, and account for it.
         return sample or None

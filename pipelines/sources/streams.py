@@ -1,18 +1,15 @@
-"""Bytes of a file on any Beam filesystem, in chunks, decompressed where they are compressed."""
+"""Bytes of an open file in chunks, decompressed where they are compressed."""
 
 from __future__ import annotations
 
-import contextlib
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from pipelines import storage
-
 CHUNK_BYTES = 2**20
 
-_GZIP_MAGIC = b"\x1f\x8b\x08"
-_GZIP_WINDOW_BITS = 31
+GZIP_MAGIC = b"\x1f\x8b\x08"
+GZIP_WINDOW_BITS = 31
 _ZLIB_WINDOW_BITS = 15
 
 
@@ -22,8 +19,8 @@ class DamagedFileError(Exception):
 
 def gzip_or_zlib(head: bytes) -> int | None:
     """The window bits to inflate a stream that begins with `head`; None if it is neither."""
-    if head.startswith(_GZIP_MAGIC):
-        return _GZIP_WINDOW_BITS
+    if head.startswith(GZIP_MAGIC):
+        return GZIP_WINDOW_BITS
     if len(head) >= 2 and head[0] == 0x78 and int.from_bytes(head[:2], "big") % 31 == 0:
         return _ZLIB_WINDOW_BITS
     return None
@@ -33,24 +30,6 @@ def stored_chunks(handle: BinaryIO, chunk_bytes: int = CHUNK_BYTES) -> Iterator[
     """The rest of an open file, as it is stored."""
     while chunk := handle.read(chunk_bytes):
         yield chunk
-
-
-def text_chunks(path: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """A text file's bytes, inflated if it is gzipped, without a UTF-8 byte order mark.
-
-    Raises:
-      DamagedFileError: after the last readable byte of a cut or damaged gzip stream.
-    """
-    with contextlib.closing(storage.open_to_read(path)) as handle:
-        head = handle.read(len(_GZIP_MAGIC))
-        handle.seek(0)
-        chunks = stored_chunks(handle, chunk_bytes)
-        if head == _GZIP_MAGIC:
-            chunks = inflated(chunks, _GZIP_WINDOW_BITS, chunk_bytes)
-        first = True
-        for chunk in chunks:
-            yield chunk.removeprefix(b"\xef\xbb\xbf") if first else chunk
-            first = False
 
 
 def inflated(

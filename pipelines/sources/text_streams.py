@@ -1,119 +1,167 @@
-"""Text files on their way into a parser: whole lines, valid UTF-8, and no surprise at a cut."""
+"""Text files on their way into a parser: chunks of a file or of a range, and lines."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from pipelines.sources.streams import DamagedFileError
+import numpy as np
 
-# What a line may hold before the file is taken for something else than text.
+from pipelines import storage
+from pipelines.sources.byte_ranges import range_chunks
+from pipelines.sources.streams import (
+    CHUNK_BYTES,
+    GZIP_MAGIC,
+    GZIP_WINDOW_BITS,
+    inflated,
+    stored_chunks,
+)
+from pipelines.splits import InputFile
+
+# A line cannot be longer: what is, is something else than text.
 MAX_LINE_BYTES = 256 * 2**20
 
-# Precedes bytes that are no UTF-8, each as the character of its number: no text uses it.
-NO_UTF8 = "\ufdd0"
-_ESCAPED = re.compile("[\udc80-\udcff]")
-_REPLACED = re.compile(f"{NO_UTF8}([\x80-\xff])")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE_FEED = ord("\n")
 
 
-def lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """The lines of a text, without surrounding white space; blank ones are left out.
+def can_cut(file: InputFile) -> bool:
+    """Whether ranges of a text file can be read: it is not gzipped."""
+    with contextlib.closing(storage.open_to_read(file.path)) as handle:
+        return handle.read(len(GZIP_MAGIC)) != GZIP_MAGIC
+
+
+def text_chunks(
+    path: str, start: int = 0, stop: int | None = None, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[bytes]:
+    """A text file's bytes from an offset on, inflated if it is gzipped.
+
+    Args:
+      path: the file.
+      start: offset of the first byte, in the inflated text.
+      stop: a chunk of a plain file ends there; more come behind it while they are asked for.
+      chunk_bytes: no chunk is larger.
+
+    Raises:
+      DamagedFileError: after the last readable byte of a cut or damaged gzip stream.
+    """
+    with contextlib.closing(storage.open_to_read(path)) as handle:
+        head = handle.read(len(GZIP_MAGIC))
+        if head != GZIP_MAGIC:
+            yield from range_chunks(handle, start, stop, chunk_bytes)
+            return
+        handle.seek(0)
+        passed = 0
+        for chunk in inflated(stored_chunks(handle), GZIP_WINDOW_BITS, chunk_bytes):
+            if passed + len(chunk) > start:
+                yield chunk[max(0, start - passed) :]
+            passed += len(chunk)
+
+
+def without_mark(chunks: Iterator[bytes]) -> tuple[int, Iterator[bytes]]:
+    """A text without the UTF-8 byte order mark that it may start with, and the mark's length.
+
+    Raises:
+      DamagedFileError: as the chunks do, within the first bytes.
+    """
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= len(BYTE_ORDER_MARK):
+            break
+    mark_bytes = len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0
+    return mark_bytes, itertools.chain([head[mark_bytes:]] if head[mark_bytes:] else [], chunks)
+
+
+class Lines(NamedTuple):
+    """Some lines of a text, without surrounding white space; blank ones are left out.
+
+    Attributes:
+      texts: the lines; an empty one stands for a line that is too long.
+      starts: the byte of the whole text at which each line starts, int64.
+    """
+
+    texts: list[bytes]
+    starts: np.ndarray
+
+
+def lines(chunks: Iterable[bytes], start: int = 0, stop: int | None = None) -> Iterator[Lines]:
+    """The lines of a text that start before `stop`.
+
+    Args:
+      chunks: the text, which starts with a line.
+      start: offset of its first byte.
+      stop: no line that starts there or behind is given, and nothing is read once they are due.
 
     Yields:
       As many lines as each chunk completes.
 
     Raises:
-      DamagedFileError: after the last whole line before a cut, or at a line that is too long.
+      DamagedFileError: as the chunks do, after the last whole line.
     """
-    pieces: list[bytes] = []
+    held: list[bytes] = []
     held_bytes = 0
     for chunk in chunks:
         head, newline, rest = chunk.rpartition(b"\n")
-        if not newline:
-            pieces.append(chunk)
-            held_bytes += len(chunk)
-            if held_bytes > MAX_LINE_BYTES:
-                raise _too_long(MAX_LINE_BYTES)
-            continue
-        pieces.append(head)
-        yield _filled(b"".join(pieces))
-        pieces, held_bytes = [rest], len(rest)
-    yield _filled(b"".join(pieces))
+        if newline:
+            stop_of_first = head.find(b"\n")
+            first_bytes = held_bytes + (len(head) if stop_of_first < 0 else stop_of_first)
+            if first_bytes > MAX_LINE_BYTES:
+                yield _too_long(start)
+                _, newline, head = head.partition(b"\n")
+                start += first_bytes + 1
+                held = []
+            if newline:
+                text = b"".join([*held, head])
+                yield _filled(text, start, stop)
+                start += len(text) + 1
+            held, held_bytes = [], 0
+        held.append(rest)
+        held_bytes += len(rest)
+        if held_bytes > MAX_LINE_BYTES:
+            held.clear()
+        if stop is not None and (start >= stop or (not held and start + held_bytes >= stop)):
+            break
+    if held_bytes > MAX_LINE_BYTES:
+        yield _too_long(start)
+    elif stop is None or start < stop:
+        yield _filled(b"".join(held), start, stop)
 
 
-def _filled(text: bytes) -> list[bytes]:
-    return [line for line in map(bytes.strip, text.split(b"\n")) if line]
+def behind_line_end(
+    chunks: Iterator[bytes], start: int, stop: int | None
+) -> tuple[int, Iterator[bytes]]:
+    """A text from behind its first line end on, and the offset there; nothing from `stop` on.
 
-
-def _too_long(limit: int) -> DamagedFileError:
-    return DamagedFileError(f"a line has more than {limit} bytes")
-
-
-class LineStream:
-    """A readable file of whole lines, for parsers that want to pull.
-
-    Attributes:
-      damage: why the text ends early, once that is known; the cut line is not given.
-      has_replaced: whether there were bytes that are no UTF-8, given after a `NO_UTF8` each.
-      quotes: how many double quotes there were so far.
+    Args:
+      chunks: the text.
+      start: offset of its first byte.
+      stop: where no line has to be found any more.
     """
+    for chunk in chunks:
+        _, newline, rest = chunk.partition(b"\n")
+        start += len(chunk) - len(rest)
+        if newline:
+            return start, itertools.chain([rest] if rest else [], chunks)
+        if stop is not None and start >= stop:
+            break
+    return start, iter(())
 
-    def __init__(self, chunks: Iterator[bytes], max_line_bytes: int) -> None:
-        """Takes the text; a line longer than `max_line_bytes` is damage."""
-        self._chunks = chunks
-        self._max_line_bytes = max_line_bytes
-        self._ready = bytearray()
-        self._held = b""
-        self._ended = False
-        self.closed = False
-        self.damage: DamagedFileError | None = None
-        self.has_replaced = False
-        self.quotes = 0
 
-    def read(self, size: int) -> bytes:
-        """The next `size` bytes; fewer only at the end."""
-        while len(self._ready) < size and not self._ended:
-            self._fill()
-        data = bytes(self._ready[:size])
-        del self._ready[:size]
-        return data
+def _too_long(start: int) -> Lines:
+    return Lines([b""], np.array([start]))
 
-    def stored(self, text: str) -> bytes:
-        """A piece of what was given, as it stands in the file."""
-        if not self.has_replaced:
-            return text.encode()
-        escaped = _REPLACED.sub(lambda match: chr(ord(match[1]) + 0xDC00), text)
-        return escaped.encode(errors="surrogateescape")
 
-    def close(self) -> None:
-        """Ends reading; the text's own file is not closed."""
-        self.closed = True
-
-    def _fill(self) -> None:
-        try:
-            chunk = next(self._chunks, None)
-        except DamagedFileError as error:
-            self.damage = error
-            self._ended = True
-            return
-        if chunk is None:
-            self._ended = True
-            # Parsers want the last line to end like the others.
-            self._give(self._held + b"\n" if self._held.strip() else b"")
-            return
-        head, newline, self._held = (self._held + chunk).rpartition(b"\n")
-        self._give(head + newline)
-        if len(self._held) > self._max_line_bytes:
-            self.damage = _too_long(self._max_line_bytes)
-            self._ended = True
-
-    def _give(self, text: bytes) -> None:
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            self.has_replaced = True
-            escaped = text.decode(errors="surrogateescape")
-            marked = _ESCAPED.sub(lambda match: NO_UTF8 + chr(ord(match[0]) - 0xDC00), escaped)
-            text = marked.encode()
-        self.quotes += text.count(b'"')
-        self._ready += text
+def _filled(text: bytes, start: int, stop: int | None) -> Lines:
+    texts = list(map(bytes.strip, text.split(b"\n")))
+    line_ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _LINE_FEED)
+    starts = np.concatenate(([0], line_ends + 1)) + start
+    if stop is not None and starts[-1] >= stop:
+        count = int(np.searchsorted(starts, stop))
+        texts, starts = texts[:count], starts[:count]
+    if b"" in texts:
+        is_filled = np.fromiter(map(bool, texts), bool, len(texts))
+        texts, starts = [line for line in texts if line], starts[is_filled]
+    return Lines(texts, starts)

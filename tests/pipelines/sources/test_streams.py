@@ -12,7 +12,6 @@ from pipelines.sources.streams import (
     DamagedFileError,
     gzip_or_zlib,
     inflated,
-    text_chunks,
 )
 from tests.pipelines.sources.reading import damaged
 
@@ -85,17 +84,3 @@ def test_gives_all_before_damage_and_then_raises(flip, piece_bytes):
     whole, is_damaged = drained(inflated([broken], GZIP))
     assert is_damaged
     assert drained(inflated(pieces(broken, piece_bytes), GZIP)) == (whole, True)
-
-
-def test_text_loses_its_byte_order_mark_and_its_compression(tmp_path):
-    path = tmp_path / "text"
-    for stored in (b"\xef\xbb\xbfa\nb", gzip.compress(b"\xef\xbb\xbfa\nb")):
-        path.write_bytes(stored)
-        assert b"".join(text_chunks(str(path))) == b"a\nb"
-    path.write_bytes(b"")
-    assert list(text_chunks(str(path))) == []
-
-
-def test_a_missing_file_is_no_damage(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        list(text_chunks(str(tmp_path / "none")))
