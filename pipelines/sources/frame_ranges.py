@@ -63,7 +63,8 @@ def range_frames(
 
 def _disagreement(path: str, border: int, frame: int, size: int) -> InputError:
     return InputError(
-        f"expected no record of {path} to hold more than {WALK_BYTES} bytes of TFRecords itself. "
-        f"Received: one that ends at byte {frame}, and records within it from byte {border} on. "
-        f"Pass --overwrite --split_bytes {size}, which leaves the file in one piece."
+        f"expected records of {path} that hold TFRecords themselves to end within {WALK_BYTES} "
+        f"bytes of a border between splits. Received: one that ends at byte {frame}, and whole "
+        f"records within it from byte {border} on. Pass --overwrite --split_bytes {size}, which "
+        "leaves the file in one piece."
     )

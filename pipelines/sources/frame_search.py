@@ -38,7 +38,7 @@ from pipelines.sources.framing import (
     record_length,
 )
 
-WALK_BYTES = 16 * 2**20
+WALK_BYTES = 4 * 2**20
 BEHIND_BYTES = 64 * 2**20
 _SCAN_BYTES = 2**20
 _MAX_KNOWN_HEADERS = 2**16
