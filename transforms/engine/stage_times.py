@@ -122,12 +122,18 @@ class StageTimes:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        # Collecting an abandoned generator may end a split within any of the sections.
+        self.lock = threading.RLock()
         self.local = threading.local()
         self.on_batch: Callable[[int], None] | None = None
         self._totals = {name: _Total() for name in (*STAGES, WAIT, BUSY)}
         self._splits = _Total()
         self._marks: collections.OrderedDict[str, _Mark] = collections.OrderedDict()
+
+    @property
+    def times(self) -> int:
+        """How often something was timed so far."""
+        return sum(total.times for total in self._totals.values())
 
     def stage(self, name: str) -> _Timer:
         """A context that counts for a stage, and not for the one around it.
