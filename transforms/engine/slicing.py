@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from transforms.engine.errors import SetupError
+from transforms.engine.host_tensors import aligned_empty
 
 Columns = Mapping[str, np.ndarray]
 
@@ -27,7 +28,14 @@ def join(groups: Sequence[Columns]) -> Columns:
     """Puts groups of rows after each other; one group alone is returned uncopied."""
     if len(groups) == 1:
         return groups[0]
-    return {name: np.concatenate([group[name] for group in groups]) for name in groups[0]}
+    return {name: _stacked([group[name] for group in groups]) for name in groups[0]}
+
+
+def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
+    rows = sum(map(len, parts))
+    # TensorFlow then takes the copy that joining needs without another one.
+    target = aligned_empty((rows, *parts[0].shape[1:]), parts[0].dtype)
+    return np.concatenate(parts, out=target)
 
 
 def cut(columns: Columns, start: int, stop: int) -> Columns:
@@ -44,7 +52,7 @@ def pad(columns: Columns, rows: int) -> Columns:
     if missing == 0:
         return columns
     return {
-        name: np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
+        name: _stacked([values, np.repeat(values[-1:], missing, axis=0)])
         for name, values in columns.items()
     }
 
