@@ -224,10 +224,10 @@ def _cut(buffer: bytes, lengths: dict[bytes, int], stop: int | None) -> _Cut:
     records: list[bytes] = []
     checksums: list[bytes] = []
     at, end = 0, len(buffer)
-    last = end if stop is None else stop
+    last = end - HEADER_BYTES if stop is None else min(end - HEADER_BYTES, stop - 1)
     wanted = 0
     follows: bool | None = None
-    while at + HEADER_BYTES <= end:
+    while at <= last:
         header = buffer[at : at + HEADER_BYTES]
         length = lengths.get(header)
         if length is None:
@@ -238,12 +238,14 @@ def _cut(buffer: bytes, lengths: dict[bytes, int], stop: int | None) -> _Cut:
             if len(lengths) < _MAX_KNOWN_HEADERS:
                 lengths[header] = length
         footer = at + HEADER_BYTES + length
-        if at >= last or footer + FOOTER_BYTES > end:
+        if footer + FOOTER_BYTES > end:
             wanted, follows = footer + FOOTER_BYTES - at, True
             break
         records.append(buffer[at + HEADER_BYTES : footer])
         at = footer + FOOTER_BYTES
         checksums.append(buffer[footer:at])
+    if follows is None and at + HEADER_BYTES <= end:
+        follows = record_length(buffer[at : at + HEADER_BYTES]) is not None
     return _Cut(records, checksums, at, buffer[at:], wanted, follows)
 
 
