@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.record_batches import FEATURES, RESULTS, make_model
+from benchmarks.models import FEATURES, save_mlp
+from benchmarks.run import RESULTS
 
 _FILE_ROWS = 250_000
 
@@ -71,7 +72,7 @@ def main() -> None:
     peaks = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_model(str(folder / "mlp.keras"))
+        save_mlp(folder / "mlp.keras")
         for factor in (1, 10):
             rows = arguments.rows * factor
             write_rows(folder / f"in-{factor}", rows)

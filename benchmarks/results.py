@@ -43,6 +43,18 @@ def bound_rate(read: Figures, bare: Figures, measure: str = "rows_per_second") -
     return 1 / (1 / float(read[measure]) + 1 / float(bare[measure]))
 
 
+# What is better when there is less of it.
+LESS_IS_BETTER = frozenset({"wall_seconds", "cpu_seconds_per_1000_rows", "peak_mib"})
+
+# The ceiling, and reading without a model. What begins with `mirrorbeam` is no peer either.
+_PARTS = ("bare", "read")
+
+
+def is_peer(name: str) -> bool:
+    """Whether a contender is another system that does the whole job."""
+    return name not in _PARTS and not name.startswith("mirrorbeam")
+
+
 def ratio(contenders: Mapping[str, Figures], above: str, below: str, measure: str) -> float | None:
     """One contender's figure by another's; None where one of them has none.
 
@@ -51,34 +63,37 @@ def ratio(contenders: Mapping[str, Figures], above: str, below: str, measure: st
       above: a contender.
       below: another, `bound` for what reading and the model allow one after the other, or `peers`
         for the best of the others.
-      measure: a figure.
+      measure: a figure of `summarise`.
     """
-    own = _figure(contenders, above, measure)
-    other = _figure(contenders, below, measure, above)
+    own, other = (_figure(contenders, name, measure) for name in (above, below))
     return None if own is None or not other else own / other
 
 
-# Who is no peer: the ceiling, parts of the path, and this project.
-NOT_PEERS = ("bare", "read", "mirrorbeam")
+def ratio_range(
+    contenders: Mapping[str, Figures], above: str, below: str
+) -> tuple[float, float] | None:
+    """The least and the largest ratio of two contenders' rates in the same round."""
+    if above not in contenders or below not in contenders:
+        return None
+    ratios = [
+        (own["rows"] / own["wall_seconds"]) / (other["rows"] / other["wall_seconds"])
+        for own, other in zip(contenders[above]["runs"], contenders[below]["runs"], strict=False)
+    ]
+    return min(ratios), max(ratios)
 
 
-def _figure(
-    contenders: Mapping[str, Figures], name: str, measure: str, rival: str = ""
-) -> float | None:
+def is_met(measure: str, target: float, got: float) -> bool:
+    """Whether a ratio is as good as it was to be."""
+    return got <= target if measure in LESS_IS_BETTER else got >= target
+
+
+def _figure(contenders: Mapping[str, Figures], name: str, measure: str) -> float | None:
     if name == "bound":
-        if not _has(contenders, "read", measure) or not _has(contenders, "bare", measure):
+        if not {"read", "bare"} <= set(contenders):
             return None
         return bound_rate(contenders["read"], contenders["bare"], measure)
     if name == "peers":
-        found = [
-            float(figures[measure])
-            for peer, figures in contenders.items()
-            if peer not in NOT_PEERS and not peer.startswith(rival) and measure in figures
-        ]
-        best = max if measure.startswith("rows_per") else min
+        found = [float(figures[measure]) for peer, figures in contenders.items() if is_peer(peer)]
+        best = min if measure in LESS_IS_BETTER else max
         return best(found) if found else None
-    return float(contenders[name][measure]) if _has(contenders, name, measure) else None
-
-
-def _has(contenders: Mapping[str, Figures], name: str, measure: str) -> bool:
-    return measure in contenders.get(name, {})
+    return float(contenders[name][measure]) if name in contenders else None

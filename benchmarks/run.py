@@ -21,12 +21,11 @@ from typing import Any
 
 from benchmarks.cases import MODULES, Case, find_case
 from benchmarks.machine import describe_machine
-from benchmarks.results import NOT_PEERS, summarise
+from benchmarks.results import is_peer, summarise
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DATA = ROOT / "benchmarks" / "data"
-SWEEP_ROWS = 1 << 20
 LONGEST_RUN_SECONDS = 1800
 
 _LOG = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ def measure(case: Case, arguments: argparse.Namespace) -> dict[str, Any]:
     failed: dict[str, str] = {}
     for number in range(arguments.rounds):
         for name in names:
-            if name in failed or (name not in NOT_PEERS and number >= arguments.peer_rounds):
+            if name in failed or (is_peer(name) and number >= arguments.peer_rounds):
                 continue
             flags = common | {"contender": name, "rows": rows[name]}
             if name == "bare":
@@ -162,8 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.gpu_names = gpu_names() if arguments.gpu else ()
     if arguments.gpu and not arguments.gpu_names:
         _LOG.error(
-            "expected a GPU that TensorFlow sees. Received: none. Install the extra `gpu` on a "
-            "machine with an NVIDIA driver, or run `make bench`."
+            "expected a GPU that TensorFlow sees. Received: none. On a machine with an "
+            "NVIDIA driver run pip install '.[gpu]' first; without one run make bench."
         )
         return 2
     cases = [find_case(letter) for letter in (arguments.case or ",".join(MODULES)).split(",")]
