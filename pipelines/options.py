@@ -108,6 +108,7 @@ class ScoreOptions(InferenceOptions):
     provenance: bool = True
     max_failed_fraction: float = 0.01
     overwrite: bool = False
+    profile: str | None = None
     dry_run: bool = False
 
 
@@ -267,6 +268,11 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
         type=_batch_size,
         default="auto",
         help="rows of a step over all devices, or auto (default)",
+    )
+    group.add_argument(
+        "--profile",
+        metavar="DIR",
+        help="write a TensorBoard trace of some steps and a Python profile there; slows the job",
     )
     group.add_argument(
         "--dry_run", action="store_true", help="validate everything, print the plan, run nothing"

@@ -21,6 +21,7 @@ from pipelines.errors import CommandError
 from pipelines.native_logs import import_tensorflow
 from pipelines.options import ScoreOptions
 from pipelines.planned_splits import PlannedSplits
+from pipelines.profiling import ProfileDoFn
 from pipelines.progress import ProgressDoFn
 from pipelines.read_stage import ReadDoFn, without_images
 from pipelines.sources.images import IMAGE_COLUMN
@@ -84,9 +85,11 @@ def build(pipeline: beam.Pipeline, job: Job) -> Any:
     commit = CommitDoFn(
         job.folder.path, job.sink, source.columns_schema(), job.options.provenance, run_name
     )
+    commits = blocks | "Commit" >> beam.ParDo(commit)
+    if job.options.profile:
+        commits |= "Profile" >> beam.ParDo(ProfileDoFn(job.options.profile, run_name))
     return (
-        blocks
-        | "Commit" >> beam.ParDo(commit)
+        commits
         | "Progress" >> beam.ParDo(ProgressDoFn(len(job.plan.splits)))
         | "Finish" >> FinishJob(job.folder.path)
     )
