@@ -11,6 +11,10 @@ MODULES = {
     "a": "record_batches",
     "b": "tfrecord_to_parquet",
     "c": "parquet_to_parquet",
+    "d": "small_images",
+    "e": "jpeg_files",
+    "f": "texts",
+    "g": "categories",
     "h": "one_large_file",
     "i": "tiny_job",
 }

@@ -69,15 +69,15 @@ CASE = Case(
     prepare=prepare,
     check=check,
     entries={
-        "bare": Entry(f"{_CONTENDERS}.bare_named:arrays", 100_000, 400_000),
-        "read": Entry(f"{_CONTENDERS}.read:files", 100_000, 400_000),
-        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:files", 100_000, 400_000),
+        "bare": Entry(f"{_CONTENDERS}.bare_named:arrays", 200_000, 1_000_000),
+        "read": Entry(f"{_CONTENDERS}.read:files", 200_000, 1_000_000),
+        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:files", 200_000, 1_000_000),
         # RunInference's handler as shipped takes models of one input only.
         "runinference_tuned": Entry(
-            f"{_CONTENDERS}.runinference_named:tuned_parquet_files", 20_000, 100_000
+            f"{_CONTENDERS}.runinference_named:tuned_parquet_files", 50_000, 200_000
         ),
-        "ray_data": Entry(f"{_CONTENDERS}.ray_data:parquet_files", 100_000, 400_000, tree=True),
-        "spark": Entry(f"{_CONTENDERS}.spark:parquet_files", 100_000, 400_000, tree=True),
+        "ray_data": Entry(f"{_CONTENDERS}.ray_data:parquet_files", 200_000, 1_000_000, tree=True),
+        "spark": Entry(f"{_CONTENDERS}.spark:parquet_files", 200_000, 1_000_000, tree=True),
     },
     targets=(
         Target("mirrorbeam", "bound", "rows_per_second", 0.9),

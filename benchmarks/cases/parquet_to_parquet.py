@@ -66,6 +66,8 @@ CASE = Case(
         "runinference_tuned": Entry(
             f"{_CONTENDERS}.runinference_tuned:parquet_files", 100_000, 500_000
         ),
+        "ray_data": Entry(f"{_CONTENDERS}.ray_data:parquet_files", 1_000_000, 4_000_000, tree=True),
+        "spark": Entry(f"{_CONTENDERS}.spark:parquet_files", 500_000, 2_000_000, tree=True),
     },
     targets=(
         Target("mirrorbeam", "runinference_tuned", "rows_per_second", 10),

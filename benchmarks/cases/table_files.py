@@ -97,5 +97,3 @@ def arrow_column(values: np.ndarray) -> pa.Array:
     if flat.shape[1] == 1:
         return pa.array(flat[:, 0])
     return pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])
-
-

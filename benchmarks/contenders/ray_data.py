@@ -44,14 +44,13 @@ def image_files(job: Job) -> Callable[[], None]:
     return _opened(job, read, score_files)
 
 
-def _opened(
-    job: Job, read: Callable[[Path], Any], score: Callable[..., Any]
-) -> Callable[[], None]:
+def _opened(job: Job, read: Callable[[Path], Any], score: Callable[..., Any]) -> Callable[[], None]:
     """Starts Ray and scores the warm input, with the model loaded in each process."""
     import ray
     import ray.data
 
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    # Its processes import this package.
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     ray.init(
         num_cpus=WORKERS,
         include_dashboard=False,

@@ -20,9 +20,9 @@ from benchmarks.contenders.runinference import (
     load,
     to_parquet,
 )
-from benchmarks.contenders.traced import Score, decode_jpeg, load_traced, table_arrays
+from benchmarks.contenders.traced import Traced, decode_jpeg, load_traced, table_arrays
 
-# The fastest of 128, 512 and 2,048 for columns, of 8, 16 and 32 for images.
+# Rows of a batch of columns, of pixels in columns, and of image files.
 COLUMN_BATCH_ROWS, PIXEL_BATCH_ROWS, IMAGE_BATCH_ROWS = 2048, 128, 16
 
 
@@ -88,7 +88,7 @@ class NamedHandler(LoadedModelHandler):
         self._names = tuple(names)
 
     def run_inference(
-        self, batch: Sequence[Any], model: Score, inference_args: dict[str, Any] | None = None
+        self, batch: Sequence[Any], model: Traced, inference_args: dict[str, Any] | None = None
     ) -> Iterator[PredictionResult]:
         """Scores a batch in one traced call, with one copy to NumPy."""
         ids, *columns = zip(*batch, strict=True)

@@ -1,51 +1,69 @@
-"""A Keras model as one traced function from named arrays to scores, for those that bring no own."""
+"""A Keras model as one traced function from named arrays to scores, and what leads there.
+
+For the bare loop and for contenders that bring no way of their own to run a model.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-Score = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+class Traced:
+    """A model, traced once for any number of rows.
+
+    Attributes:
+      inputs: their names.
+    """
+
+    def __init__(self, model_path: str) -> None:
+        """Loads a Keras file."""
+        import keras
+        import tensorflow as tf
+
+        model = keras.models.load_model(model_path, compile=False)
+        self._fields = {field.name: field for field in model.inputs}
+        self.inputs = list(self._fields)
+        specs = {
+            name: tf.TensorSpec(field.shape, field.dtype) for name, field in self._fields.items()
+        }
+
+        @tf.function(input_signature=[specs])
+        def call(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+            one = len(specs) == 1
+            return model(next(iter(inputs.values())) if one else inputs, training=False)
+
+        self._call = call
+
+    def __call__(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Scores `[n, outputs]` of values by input, whose rows may be flat or lack ones."""
+        import tensorflow as tf
+
+        inputs = {
+            name: tf.constant(columns[name].reshape(-1, *field.shape[1:]), field.dtype)
+            for name, field in self._fields.items()
+        }
+        scores: np.ndarray = self._call(inputs).numpy()
+        return scores
 
 
 @functools.cache
-def load_traced(model_path: str, threads: int | None = None) -> Score:
+def load_traced(model_path: str, threads: int | None = None) -> Traced:
     """Loads a model once a process.
 
     Args:
       model_path: a Keras file.
       threads: of TensorFlow's own, for processes that share the cores; None leaves them alone.
-
-    Returns:
-      A function from `{input: values}` to the scores; values may lack dimensions of 1.
     """
-    import keras
-    import tensorflow as tf
-
     if threads is not None:
+        import tensorflow as tf
+
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    model = keras.models.load_model(model_path, compile=False)
-    fields = {field.name: field for field in model.inputs}
-    specs = {name: tf.TensorSpec(field.shape, field.dtype) for name, field in fields.items()}
-
-    @tf.function(input_signature=[specs])
-    def call(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        one = len(fields) == 1
-        return model(next(iter(inputs.values())) if one else inputs, training=False)
-
-    def score(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        inputs = {
-            name: tf.constant(columns[name].reshape(-1, *field.shape[1:]), field.dtype)
-            for name, field in fields.items()
-        }
-        scores: np.ndarray = call(inputs).numpy()
-        return scores
-
-    return score
+    return Traced(model_path)
 
 
 def table_arrays(table: Any) -> dict[str, np.ndarray]:
