@@ -17,6 +17,7 @@ from pipelines.sources.csv_records import Records, RecordStream
 from pipelines.sources.streams import DamagedFileError
 from pipelines.sources.text_streams import BYTE_ORDER_MARK, text_chunks, without_mark
 from pipelines.splits import Split
+from transforms.engine.stage_times import DECODE, STAGE_TIMES
 
 # A record cannot be longer; so much is parsed at once.
 BLOCK_BYTES = 4 * 2**20
@@ -144,6 +145,7 @@ class CsvReader:
         return find_borders(self._path, body, self._split.start, self._split.stop)
 
 
+@STAGE_TIMES.timed(DECODE)
 def parse(records: Records, rows: np.ndarray, names: list[str], delimiter: str) -> CsvRows:
     """Parses some records.
 
