@@ -4,19 +4,30 @@ VENV    ?= .venv
 PYTHONS ?= python3.13 python3.12 python3.11 python3.10 python3
 JOBS    ?= 2
 
+# Of `make bench`: rows by case (small or full), rounds, and rounds of the slow peers.
+SCALE       ?= small
+ROUNDS      ?= 3
+PEER_ROUNDS ?= 1
+CASES       ?=
+
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers_installed
+BENCH  = $(BIN)/python -m benchmarks.run --scale $(SCALE) --rounds $(ROUNDS) \
+    --peer_rounds $(PEER_ROUNDS) $(if $(CASES),--case $(CASES))
 WORKS := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test lint bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train a small CNN on 1,797 digits and score them from TFRecords and PNGs"
 	@echo "make test   ruff, mypy, import-linter, pytest"
 	@echo "make lint   the first three of them"
+	@echo "make bench  measure against the bare model and other systems, and write docs/benchmarks.md"
+	@echo "            (CASES=a,b SCALE=full ROUNDS=5 PEER_ROUNDS=5); make bench-gpu: the same on GPUs"
 	@echo "make venv   only set up $(VENV)"
 	@echo "make clean  remove $(VENV), demo/ and what builds leave"
 
@@ -48,5 +59,16 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+$(PEERS): $(STAMP) benchmarks/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --requirement benchmarks/requirements.txt --constraint constraints.txt
+	@touch $@
+
+bench: $(PEERS)
+	$(BENCH); code=$$?; test $$code -eq 2 || $(BIN)/python -m benchmarks.page; exit $$code
+
+bench-gpu: $(PEERS)
+	$(BENCH) --gpu; code=$$?; test $$code -eq 2 || $(BIN)/python -m benchmarks.page; exit $$code
+
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo benchmarks/data build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
