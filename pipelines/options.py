@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from transforms.engine.model import PRECISIONS
+from transforms.engine.replicas import DISPATCHES, Dispatch
 
 if TYPE_CHECKING:
     from transforms.engine.model import ModelSpec
@@ -71,6 +72,7 @@ class InferenceOptions:
     devices: tuple[str, ...] | Literal["all"] = "all"
     logical_devices: int | None = None
     xla: bool = False
+    dispatch: Dispatch = "mirrored"
     format_flags: argparse.Namespace = dataclasses.field(default_factory=argparse.Namespace)
 
     @classmethod
@@ -215,6 +217,13 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
         help="make N logical devices of each physical one",
     )
     group.add_argument("--xla", action="store_true", help="compile the step with XLA")
+    group.add_argument(
+        "--dispatch",
+        choices=DISPATCHES,
+        default="mirrored",
+        help="mirrored (default): all devices run each batch in lock step; independent: each "
+        "takes the next part of a batch when it is done with its last",
+    )
 
 
 def add_score_arguments(parser: argparse.ArgumentParser) -> None:

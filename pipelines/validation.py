@@ -282,6 +282,7 @@ def inference_arguments(options: InferenceOptions, feeding: Feeding) -> dict[str
         "keep": list(feeding.kept),
         "precision": options.precision,
         "xla": options.xla,
+        "dispatch": options.dispatch,
     }
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from transforms.engine.model import ModelSpec
     from transforms.engine.registry import Lease
+    from transforms.engine.replicas import Dispatch
 
 _LOG = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class MirroredInference(beam.PTransform):
         keep: Keep = None,
         precision: str | None = None,
         xla: bool = False,
+        dispatch: Dispatch = "mirrored",
     ) -> None:
         """Reads the model's signature and refuses what does not fit.
 
@@ -111,6 +113,9 @@ class MirroredInference(beam.PTransform):
           precision: Keras dtype policy to load with; `mixed_bfloat16` is faster on recent GPUs
             and changes results.
           xla: compile the step; pays off for long jobs with fixed shapes.
+          dispatch: `mirrored` runs every batch on all devices in lock step; `independent` lets
+            each device take its part of a batch when it is done with its last, so that a slow
+            one holds no other.
 
         Raises:
           ModelError: the model cannot be read.
@@ -129,6 +134,7 @@ class MirroredInference(beam.PTransform):
             keep=keep,
             precision=precision,
             xla=xla,
+            dispatch=dispatch,
         )
 
     def expand(self, elements: beam.PCollection) -> InferenceResult:

@@ -17,6 +17,7 @@ from transforms.elements import Keep
 from transforms.engine.model import PRECISIONS, ModelSpec, model_kind
 from transforms.engine.opening import PredictorConfig
 from transforms.engine.read_signature import read_signature
+from transforms.engine.replicas import DISPATCHES, Dispatch
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.tuning_store import TuningStore
 from transforms.matching import Feed, feed_columns, keep_bytes_narrow, match_columns
@@ -61,6 +62,7 @@ class InferenceSetup:
         keep: Keep = None,
         precision: str | None = None,
         xla: bool = False,
+        dispatch: Dispatch = "mirrored",
         tuning_stores: Sequence[TuningStore] = (),
     ) -> InferenceSetup:
         """Checks the arguments of ``MirroredInference`` against each other and the model.
@@ -79,7 +81,7 @@ class InferenceSetup:
         parameters = None if preprocess is None else _parameters(preprocess)
         fields = {name: _field(name, value) for name, value in (input_spec or {}).items()}
         _check_columns(signature, parameters, fields, input_map or {})
-        _check_options(local, devices, logical_devices, precision)
+        _check_options(local, devices, logical_devices, precision, dispatch)
         config = PredictorConfig(
             model=spec,
             devices=_devices(devices),
@@ -89,6 +91,7 @@ class InferenceSetup:
             fields=_traced_fields(signature, parameters, fields, input_map or {}),
             precision=precision,
             xla=xla,
+            dispatch=dispatch,
             rows=batching.rows,
             max_wait_seconds=batching.max_wait_seconds,
             queue_bytes=batching.max_host_bytes,
@@ -233,8 +236,14 @@ def _check_columns(
 
 
 def _check_options(
-    spec: ModelSpec, devices: Any, logical_devices: int | None, precision: str | None
+    spec: ModelSpec,
+    devices: Any,
+    logical_devices: int | None,
+    precision: str | None,
+    dispatch: str,
 ) -> None:
+    if dispatch not in DISPATCHES:
+        raise ValueError(f"expected dispatch among {', '.join(DISPATCHES)}. Received: {dispatch}.")
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(
             f"expected precision among {', '.join(PRECISIONS)}. Received: {precision}."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,35 +10,18 @@ import numpy as np
 
 from transforms.engine.arrays import field_row_bytes, no_rows
 from transforms.engine.errors import SetupError
+from transforms.engine.host_tensors import to_array
 from transforms.engine.ladder import padded_rows
 from transforms.engine.memory_guard import MemoryGuard
 from transforms.engine.replicas import Replicas
+from transforms.engine.run_statistics import RunStatistics
 from transforms.engine.signature import TensorField
-from transforms.engine.sizing import BatchSizer
+from transforms.engine.sizing import Sizes
 from transforms.engine.slicing import Columns, count_rows, gather, pad, slice_for_replicas
 from transforms.engine.stage_times import GATHER, HOST_TO_DEVICE, STAGE_TIMES, STEP
 from transforms.engine.step import CallableModel, Preprocess, Step, Tensors
 from transforms.engine.traces import Traces
 from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
-
-
-@dataclasses.dataclass
-class RunStatistics:
-    """What was run so far.
-
-    Attributes:
-      rows: predicted rows.
-      padded_rows: rows that were run only to fill a batch.
-      batches: how often each global batch size was run.
-      busy_seconds: time that the devices, and copying to and from them, took.
-      out_of_memory: how many batches did not fit.
-    """
-
-    rows: int = 0
-    padded_rows: int = 0
-    batches: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
-    busy_seconds: float = 0.0
-    out_of_memory: int = 0
 
 
 class RunningBatch(NamedTuple):
@@ -54,6 +35,7 @@ class BatchRunner:
     """Runs batches on every replica, one after the other.
 
     Attributes:
+      replicas: where they run.
       statistics: of all batches.
       warm_up: the pure model's rate, where made-up rows could measure it.
       batch_rows: most rows of a batch as it stands.
@@ -63,13 +45,13 @@ class BatchRunner:
         self,
         model: CallableModel,
         replicas: Replicas,
-        sizer: BatchSizer,
+        sizer: Sizes,
         *,
         fields: Sequence[TensorField] | None,
         preprocess: Preprocess | None,
         xla: bool,
     ) -> None:
-        """Traces, probes the memory and warms up, where the fields are known.
+        """Traces, where the fields are known.
 
         Raises:
           SetupError: the step cannot be traced.
@@ -77,13 +59,24 @@ class BatchRunner:
         self.statistics = RunStatistics()
         self.warm_up: WarmUp | None = None
         self.batch_rows = replicas.count
-        self._replicas = replicas
+        self.replicas = replicas
         self._sizer = sizer
         self._guard = MemoryGuard(replicas, sizer)
         self._is_static = False
         self._traces = Traces(model, replicas, fields, preprocess, xla)
-        if self._traces.latest is not None:
-            self._prepare(self._traces.latest)
+
+    def probe_memory(self) -> None:
+        """Finds out how many rows fit, where the rows' shape is known."""
+        step = self._traces.latest
+        self._is_static = step is not None and all(field.is_static for field in step.fields)
+        if step is not None and self._is_static:
+            self._guard.prepare(step)
+            self.batch_rows = self._sizer.rows_for(field_row_bytes(step.fields))
+
+    def run_first(self) -> None:
+        """Warms up, where the rows' shape is known."""
+        if self._traces.latest is not None and self._is_static:
+            self.warm_up = warm_up(self._traces.latest, self.replicas.count, self.batch_rows)
 
     @property
     def outputs(self) -> tuple[TensorField, ...] | None:
@@ -107,7 +100,7 @@ class BatchRunner:
 
     def padded(self, rows: int) -> int:
         """Rows that are run for a number of rows."""
-        count = self._replicas.count
+        count = self.replicas.count
         return padded_rows(rows, max(self.batch_rows, rows + count - 1), count)
 
     def run(self, columns: Columns) -> RunningBatch:
@@ -117,7 +110,7 @@ class BatchRunner:
         padded = self.padded(rows)
         self._guard.start()
         with STAGE_TIMES.stage(HOST_TO_DEVICE):
-            slices = slice_for_replicas(pad(columns, padded), self._replicas.count)
+            slices = slice_for_replicas(pad(columns, padded), self.replicas.count)
         with STAGE_TIMES.stage(STEP):
             tensors = step(slices)
         self.statistics.batches[padded] += 1
@@ -131,9 +124,10 @@ class BatchRunner:
           SetupError: an output has not one entry for each row.
         """
         slices = [
-            {name: tensor.numpy() for name, tensor in outputs.items()} for outputs in batch.tensors
+            {name: to_array(tensor) for name, tensor in outputs.items()}
+            for outputs in batch.tensors
         ]
-        _check_rows(slices, batch.padded // self._replicas.count)
+        _check_rows(slices, batch.padded // self.replicas.count)
         if self._is_static:
             self._guard.observe(batch.padded)
         self.statistics.rows += rows
@@ -147,7 +141,7 @@ class BatchRunner:
     def probe(self) -> None:
         """Runs one made-up row per replica."""
         if self._traces.latest is not None:
-            run_made_up_rows(self._traces.latest, self._replicas.count, self._replicas.count)
+            run_made_up_rows(self._traces.latest, self.replicas.count, self.replicas.count)
 
     def rows_after_failure(self) -> int | None:
         """Rows that should fit where a batch just did not; None where nothing is known."""
@@ -161,24 +155,18 @@ class BatchRunner:
         """
         step = self._step_for(columns)
         started = time.perf_counter()
-        for outputs in step(slice_for_replicas(columns, self._replicas.count)):
+        for outputs in step(slice_for_replicas(columns, self.replicas.count)):
             for tensor in outputs.values():
-                tensor.numpy()
+                to_array(tensor)
         return time.perf_counter() - started
 
     def _step_for(self, columns: Columns) -> Step:
         before = self._traces.latest
         step = self._traces.step_for(columns)
         if self._traces.latest is not before:
-            self._prepare(step)
+            self.probe_memory()
+            self.run_first()
         return step
-
-    def _prepare(self, step: Step) -> None:
-        self._is_static = all(field.is_static for field in step.fields)
-        if self._is_static:
-            self._guard.prepare(step)
-            self.batch_rows = self._sizer.rows_for(field_row_bytes(step.fields))
-            self.warm_up = warm_up(step, self._replicas.count, self.batch_rows)
 
 
 def _check_rows(slices: Sequence[Columns], rows: int) -> None:

@@ -42,7 +42,18 @@ class Scored(NamedTuple):
 class Group:
     """One submitted group of rows of one kind, and what has been predicted of it."""
 
-    __slots__ = ("bytes", "columns", "errors", "future", "key", "parts", "rows", "taken")
+    __slots__ = (
+        "_lock",
+        "_missing",
+        "_parts",
+        "bytes",
+        "columns",
+        "errors",
+        "future",
+        "key",
+        "rows",
+        "taken",
+    )
 
     def __init__(self, columns: Columns, future: Future[Scored], length_class: int = 0) -> None:
         self.columns = columns
@@ -55,13 +66,47 @@ class Group:
         # Only groups of one key share a batch.
         self.key = (length_class, shapes)
         self.taken = 0
-        self.parts: list[Columns] = []
         self.errors: dict[int, InferenceError] = {}
+        self._missing = self.rows
+        self._parts: list[tuple[int, Columns]] = []
+        self._lock = threading.Lock()
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one row, on average."""
         return self.bytes // max(1, self.rows)
+
+    def settle(self, share: Share, outputs: Columns, errors: dict[int, InferenceError]) -> bool:
+        """Takes what became of some rows; batches of several dispatchers end in any order.
+
+        Args:
+          share: which rows.
+          outputs: those of them that were predicted.
+          errors: by row of the group, why the others were not.
+
+        Returns:
+          Whether the group is done with it.
+        """
+        with self._lock:
+            self._parts.append((share.start, outputs))
+            self.errors |= errors
+            self._missing -= share.rows
+            if self._missing or self.future.done():
+                return False
+        self._parts.sort(key=lambda part: part[0])
+        try:
+            joined = dict(join_parts([part for _, part in self._parts]))
+        except BaseException as error:
+            self.future.set_exception(error)
+            raise
+        self.future.set_result(Scored(joined, self.errors))
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        """Gives the group up; what other dispatchers still bring is dropped."""
+        with self._lock:
+            if (self._missing or not self.rows) and not self.future.done():
+                self.future.set_exception(error)
 
 
 class Share(NamedTuple):
@@ -263,14 +308,13 @@ def settle(shares: list[Share], outputs: Columns, errors: dict[int, InferenceErr
     done = []
     for share in shares:
         group, last = share.group, first + share.rows
-        group.parts.append(
-            cut(outputs, int(first - failed_before[first]), int(last - failed_before[last]))
-        )
-        for row, reason in errors.items():
-            if first <= row < last:
-                group.errors[share.start + row - first] = reason
-        if share.stop == group.rows:
-            group.future.set_result(Scored(dict(join_parts(group.parts)), group.errors))
+        predicted = cut(outputs, int(first - failed_before[first]), int(last - failed_before[last]))
+        own = {
+            share.start + row - first: reason
+            for row, reason in errors.items()
+            if first <= row < last
+        }
+        if group.settle(share, predicted, own):
             done.append(group)
         first = last
     return done

@@ -8,7 +8,7 @@ from transforms.engine.device_limits import limit_bytes
 from transforms.engine.memory import MemoryModel, PeakMeter
 from transforms.engine.memory_probe import measure_step
 from transforms.engine.replicas import Replicas
-from transforms.engine.sizing import BatchSizer
+from transforms.engine.sizing import Sizes
 from transforms.engine.step import Step
 
 _LOG = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _TELLING_BYTES = 16 << 20
 class MemoryGuard:
     """Bounds the sizer by what fits, for steps whose rows all have one shape."""
 
-    def __init__(self, replicas: Replicas, sizer: BatchSizer) -> None:
+    def __init__(self, replicas: Replicas, sizer: Sizes) -> None:
         self._replicas = replicas
         self._sizer = sizer
         self._meter = PeakMeter(replicas)

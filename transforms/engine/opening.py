@@ -8,7 +8,9 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Literal, cast
 
 from transforms.engine.group_queue import default_queue_bytes
+from transforms.engine.host_allocator import keep_freed_memory
 from transforms.engine.registry import PREDICTORS, Lease
+from transforms.engine.replicas import Dispatch
 from transforms.engine.signature import TensorField
 from transforms.engine.step import Preprocess
 from transforms.engine.tuning_store import (
@@ -39,6 +41,7 @@ class PredictorConfig:
       fields: the columns a batch has; None where the model or the first batch says it.
       precision: Keras dtype policy to load with.
       xla: compile the step.
+      dispatch: one step over all devices in lock step, or one for each by itself.
       rows: the global batch, or `auto`.
       max_wait_seconds: longest time to hold rows back to fill a batch.
       queue_bytes: bytes of input that may be under way; None goes by the host's free memory.
@@ -53,6 +56,7 @@ class PredictorConfig:
     fields: tuple[TensorField, ...] | None = None
     precision: str | None = None
     xla: bool = False
+    dispatch: Dispatch = "mirrored"
     rows: int | Literal["auto"] = "auto"
     max_wait_seconds: float | None = None
     queue_bytes: int | None = None
@@ -69,6 +73,7 @@ class PredictorConfig:
             self.fields,
             self.precision,
             self.xla,
+            self.dispatch,
             self.rows,
             self.max_wait_seconds,
             self.queue_bytes,
@@ -99,6 +104,7 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
     from transforms.engine.predictor import Predictor
     from transforms.engine.replicas import open_replicas
 
+    keep_freed_memory()
     replicas = open_replicas(config.devices, config.logical_devices)
     model = load_model(config.model, replicas.strategy, precision=config.precision)
     _LOG.info("%s: %s", config.model.path, model.how)
@@ -117,6 +123,7 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
         max_wait_seconds=config.max_wait_seconds,
         queue_bytes=config.queue_bytes or default_queue_bytes(),
         xla=config.xla,
+        dispatch=config.dispatch,
         tuned_rows=load_rows(stores, key) if is_auto else None,
         on_tuned=lambda sizer: save_rows(
             stores, key, sizer.found_rows, sizer.tuner.measured if sizer.tuner else ()

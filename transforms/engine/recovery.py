@@ -10,7 +10,7 @@ import numpy as np
 
 from transforms.engine.errors import InferenceError, SetupError, describe, is_out_of_memory
 from transforms.engine.group_queue import join_parts
-from transforms.engine.sizing import BatchSizer
+from transforms.engine.sizing import Sizes
 from transforms.engine.slicing import Columns, count_rows, cut
 
 _LOG = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Recovery:
         run: Callable[[Columns], Outputs],
         no_outputs: Callable[[Columns], Outputs],
         probe: Callable[[], None],
-        sizer: BatchSizer,
+        sizer: Sizes,
         *,
         padded_rows: Callable[[int], int],
         row_bytes: Callable[[Columns], int],

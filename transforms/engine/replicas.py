@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 Devices = Literal["all"] | tuple[str, ...]
+Dispatch = Literal["mirrored", "independent"]
+DISPATCHES: tuple[Dispatch, ...] = ("mirrored", "independent")
 
 # Left to CUDA, cuDNN and the display when a GPU is cut into logical devices.
 _GPU_SHARE_FOR_LOGICAL_DEVICES = 0.9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from transforms.engine.ladder import ladder
 from transforms.engine.tuning import RateTuner
@@ -20,6 +20,24 @@ MOST_ROWS = 1 << 17
 CLEAN_BATCHES_BEFORE_GROWTH = 16
 # Full batches before the search starts: a job that ends before pays nothing for it.
 BATCHES_BEFORE_TUNING = 20
+
+
+class Sizes(Protocol):
+    """What runs batches asks how many rows they have, and tells what became of them."""
+
+    def set_fitting(self, rows: int | None) -> None:
+        """Takes the most rows of a batch that fit the memory, as predicted."""
+
+    def rows_for(self, row_bytes: int, is_static: bool = True) -> int:
+        """Rows of a batch whose rows have so many bytes."""
+
+    def observe(self, rows: int, row_bytes: int, seconds: float, is_static: bool = True) -> bool:
+        """Takes a batch that ran into account; whether a search ended with it."""
+
+    def out_of_memory(
+        self, rows: int, row_bytes: int, predicted_rows: Callable[[], int | None] | None = None
+    ) -> bool:
+        """Lowers the limit below a batch that did not fit; False where it cannot be smaller."""
 
 
 class BatchSizer:

@@ -103,7 +103,9 @@ def predictor_tuning_key(
             "precision": config.precision,
             "xla": config.xla,
             "fields": fields,
-        },
+        }
+        # Sizes that were found before there was a choice stay in use.
+        | ({"dispatch": config.dispatch} if config.dispatch != "mirrored" else {}),
         replicas,
     )
 
