@@ -78,6 +78,7 @@ CASE = Case(
         "runinference_tuned": Entry(
             f"{_CONTENDERS}.runinference_tuned:example_files", 100_000, 500_000
         ),
+        "ray_data": Entry(f"{_CONTENDERS}.ray_data:example_files", 20_000, 100_000, tree=True),
         "tfx_bsl": Entry(f"{_CONTENDERS}.tfx_bsl:example_files", 40_000, 200_000),
     },
     targets=(
