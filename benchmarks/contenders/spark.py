@@ -18,8 +18,9 @@ import numpy as np
 from benchmarks.cases.base import Job
 from benchmarks.cases.table_files import ARRAYS
 
-# Rows of a batch: the fastest of 512, 2,048 and 8,192 for columns, of 8, 16 and 32 for images.
-BATCH_ROWS = {"c": 8192, "d": 128, "e": 16, "f": 4096, "g": 4096}
+# Rows of a batch. For e the fastest of 8, 16 and 32, for d of 128 and 512, for f and g of 2,048 and
+# 16,384, on two cores.
+BATCH_ROWS = {"c": 8192, "d": 512, "e": 8, "f": 16384, "g": 16384}
 WORKERS = 2
 _MEMORY = "2g"
 
