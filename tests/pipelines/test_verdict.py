@@ -1,0 +1,200 @@
+"""Jobs that are really bound by one thing, and what their reports say of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.cli import main
+from pipelines.verdict import describe_verdict, judge, merged_stages
+from tests.pipelines.outputs import read_report
+from transforms.engine.stage_times import STAGES
+
+pytestmark = pytest.mark.usefixtures("logical_cpus")
+
+
+@pytest.fixture(scope="module")
+def small_model(logical_cpus: int, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One multiplication: as good as nothing."""
+    return _save(tmp_path_factory.mktemp("small"), lambda x: x * 2.0, 16)
+
+
+def _save(folder: Path, function: Callable[[Any], Any], width: int) -> str:
+    import tensorflow as tf
+
+    module = tf.Module()
+    spec = tf.TensorSpec([None, width], tf.float32, name="x")
+    module.score = tf.function(lambda x: {"y": function(x)}, input_signature=[spec])
+    tf.saved_model.save(module, str(folder / "model"), signatures=module.score)
+    return str(folder / "model")
+
+
+def write_rows(path: Path, rows: int, width: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(0).normal(size=rows * width).astype(np.float32)
+    table = pa.table({"x": pa.FixedSizeListArray.from_arrays(values, width)})
+    pq.write_table(table, path, row_group_size=8192, use_dictionary=False)
+
+
+def report_of(model: str, source: str, output: Path, *flags: str) -> dict[str, Any]:
+    places = ["--model", model, "--input", source, "--output", str(output)]
+    assert main(["score", *places, "--devices", "CPU:0", *flags]) == 0
+    report: dict[str, Any] = read_report(output)
+    return report
+
+
+def test_an_expensive_model_makes_the_device_the_bound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tensorflow as tf
+
+    weights = tf.random.stateless_normal([512, 512], [1, 2])
+
+    def expensive(x: tf.Tensor) -> tf.Tensor:
+        wide = tf.tile(x, [1, 32])
+        for _ in range(24):
+            wide = tf.tanh(tf.matmul(wide, weights))
+        return wide[:, :1]
+
+    model = _save(tmp_path, expensive, 16)
+    write_rows(tmp_path / "in" / "a.parquet", 16_384, 16)
+    report = report_of(model, str(tmp_path / "in"), tmp_path / "out", "--batch_size", "1024")
+    assert report["bound_by"] == "device"
+    assert report["device_busy_share"] >= 0.7
+    assert report["advice"].startswith("Score on GPUs")
+    step = report["stages"]["step"]
+    assert step["seconds"] == max(stage["seconds"] for name, stage in report["stages"].items()
+                                  if name != "queue")  # fmt: skip
+    summary = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("bound by  device, busy ") for line in summary) == 1
+
+
+def test_large_images_make_decoding_the_bound(
+    logical_cpus: int, tmp_path: Path, small_image_model: str
+) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for number in range(24):
+        pixels = rng.integers(0, 255, (900, 1200, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{number:02d}.jpg", quality=95)
+    report = report_of(small_image_model, str(tmp_path / "in"), tmp_path / "out")
+    assert report["bound_by"] == "decode"
+    assert "store smaller images" in report["advice"]
+    decode = report["stages"]["decode"]
+    assert decode["cpu_seconds"] > 0.5 * sum(
+        report["stages"][name]["cpu_seconds"] for name in STAGES
+    )
+
+
+@pytest.fixture(scope="module")
+def small_image_model(logical_cpus: int, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One pixel of each image."""
+    import tensorflow as tf
+
+    folder = tmp_path_factory.mktemp("image")
+    module = tf.Module()
+    spec = tf.TensorSpec([None, 900, 1200, 3], tf.uint8, name="image")
+    module.score = tf.function(
+        lambda image: {"y": tf.cast(image[:, 0, 0, 0], tf.float32)}, input_signature=[spec]
+    )
+    tf.saved_model.save(module, str(folder / "model"), signatures=module.score)
+    return str(folder / "model")
+
+
+def test_text_of_wide_outputs_makes_writing_the_bound(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    model = _save(tmp_path, lambda x: tf.tile(x, [1, 32]) * 1.1, 16)
+    write_rows(tmp_path / "in" / "a.parquet", 16_384, 16)
+    report = report_of(
+        model, str(tmp_path / "in"), tmp_path / "out", "--output_format", "jsonl"
+    )
+    assert report["bound_by"] == "write"
+    assert report["advice"].startswith("Write --output_format parquet")
+
+
+def test_a_second_job_of_a_process_does_not_have_the_seconds_of_the_first(
+    tmp_path: Path, small_model: str
+) -> None:
+    write_rows(tmp_path / "many" / "a.parquet", 200_000, 16)
+    write_rows(tmp_path / "few" / "a.parquet", 64, 16)
+    flags = ["--output_format", "jsonl"]
+    first = report_of(small_model, str(tmp_path / "many"), tmp_path / "first", *flags)
+    second = report_of(small_model, str(tmp_path / "few"), tmp_path / "second", *flags)
+    (worker,) = second["workers"]
+    assert worker["process"] == first["workers"][0]["process"]
+    for name in ("decode", "write"):
+        assert second["stages"][name]["seconds"] < 0.5 * first["stages"][name]["seconds"]
+    assert worker["wall_seconds"] < first["workers"][0]["wall_seconds"]
+    assert worker["busy_seconds"] < first["workers"][0]["busy_seconds"]
+
+
+def test_the_last_write_of_a_split_is_in_its_record(tmp_path: Path, small_model: str) -> None:
+    # Parquet is encoded where the part ends: all of it would be missing.
+    write_rows(tmp_path / "in" / "a.parquet", 60_000, 16)
+    report_of(small_model, str(tmp_path / "in"), tmp_path / "out")
+    record = json.loads((tmp_path / "out/_mirrorbeam/commits/00000.json").read_text())
+    in_memory = pq.read_table(tmp_path / "out" / "part-00000.parquet")
+    started = time.thread_time()
+    pq.write_table(in_memory, tmp_path / "again.parquet", compression="zstd")
+    encoding_seconds = time.thread_time() - started
+    assert record["run"]["stages"]["write"]["seconds"] > 0.5 * encoding_seconds
+
+
+def worker(wall: float, busy: float, **seconds: float) -> dict[str, Any]:
+    stages = {
+        name: {"seconds": seconds.get(name, 0.0), "cpu_seconds": 0.0, "threads": 2}
+        for name in STAGES
+    }
+    return {"wall_seconds": wall, "busy_seconds": busy, "stages": stages}
+
+
+def test_shares_are_of_the_time_that_all_threads_had() -> None:
+    merged = merged_stages([worker(10, 1, read=10), worker(30, 1, read=6), {"rows": 1}])
+    assert merged["read"] == {"seconds": 16, "cpu_seconds": 0, "threads": 4, "share": 0.2}
+    assert merged["write"]["share"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("busy", "seconds", "bound_by"),
+    [
+        (0.7, {"decode": 19}, "device"),
+        (0.69, {"decode": 19}, "decode"),
+        (0.3, {"decode": 2, "write": 2}, "device"),
+        (0.1, {"read": 1, "decode": 2, "write": 3}, "write"),
+        (0.1, {"read": 4, "decode": 2, "write": 3}, "read"),
+    ],
+)
+def test_the_device_is_the_bound_where_it_is_busier_than_its_feeders(
+    busy: float, seconds: dict[str, float], bound_by: str
+) -> None:
+    stages = merged_stages([worker(10, busy * 10, **seconds)])
+    assert judge(stages, busy, {}, ["GPU:0"], "csv").bound_by == bound_by
+
+
+def test_advice_names_only_flags_that_were_not_given() -> None:
+    stages = merged_stages([worker(10, 9)])
+    given = {"precision": "mixed_bfloat16", "xla": True}
+    assert "--xla" in str(judge(stages, 0.9, {}, ["GPU:0"], "csv").advice)
+    assert "--" not in str(judge(stages, 0.9, given, ["GPU:0"], "csv").advice)
+    stages = merged_stages([worker(10, 0, write=9)])
+    kept = {"keep": ("id",), "output_format": "parquet"}
+    assert "--keep" not in str(judge(stages, 0.0, kept, ["GPU:0"], "csv").advice)
+    assert "--output_format" not in str(judge(stages, 0.0, kept, ["GPU:0"], "csv").advice)
+
+
+def test_no_worker_no_verdict() -> None:
+    assert merged_stages([]) == merged_stages([{"rows": 1}]) == {}
+    verdict = judge({}, None, {}, [], "csv")
+    assert (verdict.bound_by, verdict.advice) == (None, None)
+    assert describe_verdict({"bound_by": None}) is None
