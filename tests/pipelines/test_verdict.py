@@ -6,19 +6,69 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.filesystem import CompressionTypes
 
 from pipelines.cli import main
 from pipelines.verdict import describe_verdict, judge, merged_stages
+from tests.filesystem import ShelfFileSystem
 from tests.pipelines.outputs import read_report
 from transforms.engine.stage_times import STAGES
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
+
+SECONDS_PER_BYTE = 0.3e-6
+
+
+class SlowFileSystem(ShelfFileSystem):
+    """Reads 3 MB a second, as over a network."""
+
+    @classmethod
+    def scheme(cls) -> str:
+        return "slow"
+
+    def open(
+        self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO
+    ) -> BinaryIO:
+        file = super().open(path.replace("slow://", "shelf://"), mime_type, compression_type)
+        return _SlowFile(file)  # type: ignore[return-value]
+
+    def match(self, patterns: list[str], limits: list[int] | None = None) -> Any:
+        found = super().match([text.replace("slow://", "shelf://") for text in patterns], limits)
+        for result in found:
+            for metadata in result.metadata_list:
+                metadata.path = metadata.path.replace("shelf://", "slow://")
+        return found
+
+    def exists(self, path: str) -> bool:
+        return super().exists(path.replace("slow://", "shelf://"))
+
+    def size(self, path: str) -> int:
+        return super().size(path.replace("slow://", "shelf://"))
+
+
+class _SlowFile:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        time.sleep(SECONDS_PER_BYTE * len(data))
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _SlowFile:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._file.close()
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +159,18 @@ def small_image_model(logical_cpus: int, tmp_path_factory: pytest.TempPathFactor
     )
     tf.saved_model.save(module, str(folder / "model"), signatures=module.score)
     return str(folder / "model")
+
+
+def test_slow_storage_makes_reading_the_bound(tmp_path: Path, small_model: str) -> None:
+    ShelfFileSystem.root = tmp_path / "shelf"
+    write_rows(tmp_path / "shelf" / "in" / "a.parquet", 40_000, 16)
+    report = report_of(small_model, "slow://in/*.parquet", tmp_path / "out")
+    assert report["bound_by"] == "read"
+    assert report["advice"].startswith("Read from storage nearer to the workers")
+    read = report["stages"]["read"]
+    size_bytes = (tmp_path / "shelf" / "in" / "a.parquet").stat().st_size
+    assert read["seconds"] >= 0.9 * size_bytes * SECONDS_PER_BYTE
+    assert read["seconds"] > 2 * report["stages"]["decode"]["seconds"]
 
 
 def test_text_of_wide_outputs_makes_writing_the_bound(tmp_path: Path) -> None:
