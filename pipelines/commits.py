@@ -20,6 +20,7 @@ import pyarrow as pa
 from pipelines import storage
 from pipelines.commit_records import CommitError, read_commit
 from pipelines.failed_rows import failed_schema, failures_to_batch
+from pipelines.file_lock import file_lock
 from pipelines.output_folder import OutputFolder
 from pipelines.pending_file import PendingFile, write_at_once
 from pipelines.sinks.base import PartWriter, Sink, arranged
@@ -109,20 +110,43 @@ class SplitWriter:
             raise CommitError(
                 f"expected {rows_in_split} rows in split {self._split.name}. Received: "
                 f"{self._predicted} predicted and {failed} failed. Nothing of it is committed.")
-        earlier = self._earlier_commit()
-        if earlier is not None:
-            self.abandon()
-            return earlier
         if self._schema is None:
             raise CommitError(
                 f"expected at least one block of split {self._split.name}. Received: none. "
                 "A source gives an empty block for a split without rows.")
-        failed_part = None
+        part = self._open_part(self._schema)
+        part.writer.finish()
         if self._failed_part is not None:
-            failed_part = self._publish(self._failed_part, failed)
+            self._failed_part.writer.finish()
+        # A runner that lost a worker repeats its bundle while the first may still be running.
+        with file_lock(self._folder.plan):
+            earlier = self._earlier_commit()
+            if earlier is None:
+                return self._publish(part, rows_in_split, failed, run_info, stage_times)
+        self.abandon()
+        return earlier
+
+    def abandon(self) -> None:
+        """Deletes what is not published yet; may be called again."""
+        for part in (self._part, self._failed_part):
+            if part is not None:
+                part.file.abandon()
+        self._part = self._failed_part = None
+
+    def _publish(
+        self,
+        part: _OpenPart,
+        rows_in_split: int,
+        failed: int,
+        run_info: dict[str, Any] | None,
+        stage_times: Callable[[], dict[str, Any]],
+    ) -> dict[str, Any]:
+        failed_promise = None
+        if self._failed_part is not None:
+            failed_promise = self._promise(self._failed_part, failed)
         else:
             storage.delete([self._folder.failed_part(self._split.name)])
-        part = self._publish(self._open_part(self._schema), self._predicted)
+        promise = self._promise(part, self._predicted)
         ended_at = time.time()
         record = {
             "split": self._split.name,
@@ -131,8 +155,8 @@ class SplitWriter:
             "predicted": self._predicted,
             "failed": failed,
             "failures": _by_stage(self._failures),
-            "part": part,
-            "failed_part": failed_part,
+            "part": promise,
+            "failed_part": failed_promise,
             "started_at": self._started_at,
             "ended_at": ended_at,
             "seconds": round(ended_at - self._started_at, 6),
@@ -143,13 +167,6 @@ class SplitWriter:
             self._folder.commit(self._split.name),
             json.dumps(record, indent=1, ensure_ascii=False).encode())
         return record
-
-    def abandon(self) -> None:
-        """Deletes what is not published yet; may be called again."""
-        for part in (self._part, self._failed_part):
-            if part is not None:
-                part.file.abandon()
-        self._part = self._failed_part = None
 
     def _earlier_commit(self) -> dict[str, Any] | None:
         try:
@@ -188,8 +205,7 @@ class SplitWriter:
                 f"expected blocks of split {self._split.name} with one schema, "
                 f"{_text(self._schema)}. Received: {_text(batch.schema)}.") from error
 
-    def _publish(self, part: _OpenPart, rows: int) -> dict[str, Any]:
-        part.writer.finish()
+    def _promise(self, part: _OpenPart, rows: int) -> dict[str, Any]:
         return {"rows": rows, "attempt": self._attempt} | part.file.publish()
 
 

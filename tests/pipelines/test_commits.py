@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +226,34 @@ def test_a_commit_whose_part_was_damaged_is_made_again(tmp_path: Path) -> None:
     assert read_commit(OutputFolder(str(tmp_path)), "00000", PARQUET) == second
     # The second attempt had no failures: the first one's failed part is gone.
     assert files(tmp_path) == COMMITTED
+
+
+@pytest.mark.parametrize("attempts_in", ["threads", "processes"])
+def test_of_twins_that_commit_at_once_one_stays_whole(attempts_in: str, tmp_path: Path) -> None:
+    executor = ThreadPoolExecutor if attempts_in == "threads" else FORKED
+    splits, twins = 25, 4
+    OutputFolder(str(tmp_path)).write_json(OutputFolder(str(tmp_path)).plan, {})
+    with executor(twins) as pool:
+        work = [(str(tmp_path), split, twin) for split in range(splits) for twin in range(twins)]
+        returned = list(pool.map(commit_as_twin, work))
+    for index in range(splits):
+        name = f"{index:05d}"
+        record = read_commit(OutputFolder(str(tmp_path)), name, PARQUET)
+        assert record is not None
+        attempts = {attempt for of_split, attempt in returned if of_split == name}
+        assert attempts == {record["attempt"]}
+
+
+FORKED = functools.partial(ProcessPoolExecutor, mp_context=multiprocessing.get_context("spawn"))
+
+
+def commit_as_twin(work: tuple[str, int, int]) -> tuple[str, str]:
+    """Commits a split whose part is longer than other twins'; gives what is committed then."""
+    folder, index, twin = work
+    rows = batch([0]).set_column(0, SCHEMA.field("name"), pa.array(["n" * (twin + 1)]))
+    record = committer(folder).add(Block(rows, split=split(index), rows_in_split=1))
+    assert record is not None
+    return record["split"], record["attempt"]
 
 
 def damage_byte(path: Path) -> None:
