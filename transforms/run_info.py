@@ -32,6 +32,7 @@ def describe_run(predictor: Predictor) -> dict[str, Any]:
         "traces": predictor.traces,
         "batch_rows": predictor.batch_rows,
         "batches": {str(size): times for size, times in sorted(statistics.batches.items())},
+        "shared_batches": statistics.shared_batches,
         "rows": statistics.rows,
         "padded_rows": statistics.padded_rows,
         "busy_seconds": round(statistics.busy_seconds, 6),

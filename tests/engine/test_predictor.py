@@ -304,6 +304,23 @@ def test_a_group_above_the_queue_bound_is_let_in_alone(
         assert len(future.result().outputs["y"]) == 50
 
 
+def test_rows_of_several_threads_share_a_batch(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(Model(linear, X), replicas, rows=12, max_wait_seconds=3600)
+    started = threading.Barrier(3)
+
+    def submit(_: int) -> Future[Scored]:
+        started.wait()
+        return predictor.submit({"x": rows_of(4)})
+
+    with ThreadPoolExecutor(3) as threads:
+        futures = list(threads.map(submit, range(3)))
+    assert all(len(future.result().outputs["y"]) == 4 for future in futures)
+    assert dict(predictor.statistics.batches) == {12: 1}
+    assert predictor.statistics.shared_batches == 1
+
+
 def test_rows_are_held_for_a_full_batch_only_until_somebody_waits(
     opened: Callable[..., Predictor], replicas: Replicas
 ) -> None:
@@ -311,6 +328,7 @@ def test_rows_are_held_for_a_full_batch_only_until_somebody_waits(
     futures = [predictor.submit({"x": rows_of(4)}) for _ in range(3)]
     assert all(len(future.result().outputs["y"]) == 4 for future in futures)
     assert dict(predictor.statistics.batches) == {12: 1}
+    assert predictor.statistics.shared_batches == 0
     assert len(predictor.predict({"x": rows_of(2)}).outputs["y"]) == 2
 
 

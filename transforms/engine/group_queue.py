@@ -52,6 +52,7 @@ class Group:
         "future",
         "key",
         "rows",
+        "submitter",
         "taken",
     )
 
@@ -65,6 +66,7 @@ class Group:
         )
         # Only groups of one key share a batch.
         self.key = (length_class, shapes)
+        self.submitter = threading.get_ident()
         self.taken = 0
         self.errors: dict[int, InferenceError] = {}
         self._missing = self.rows

@@ -126,10 +126,13 @@ class Lane:
         started = time.perf_counter()
         self._busy.begin()
         try:
-            return _Launched(shares, columns, self.runner.run(columns), started)
+            launched = _Launched(shares, columns, self.runner.run(columns), started)
         except Exception as error:
             self._recover(shares, columns, error)
             return None
+        submitters = {share.group.submitter for share in shares}
+        self.runner.statistics.shared_batches += len(submitters) > 1
+        return launched
 
     def _finish(self, launched: _Launched) -> None:
         columns = launched.columns

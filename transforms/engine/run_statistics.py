@@ -19,6 +19,7 @@ class RunStatistics:
       batches: how often each batch size was run; of the devices that ran it together.
       busy_seconds: time that the devices, and copying to and from them, took.
       out_of_memory: how many batches did not fit.
+      shared_batches: how many had rows that several threads submitted.
     """
 
     rows: int = 0
@@ -26,6 +27,7 @@ class RunStatistics:
     batches: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
     busy_seconds: float = 0.0
     out_of_memory: int = 0
+    shared_batches: int = 0
 
 
 def add_up(parts: Sequence[RunStatistics], busy_seconds: float) -> RunStatistics:
@@ -40,6 +42,7 @@ def add_up(parts: Sequence[RunStatistics], busy_seconds: float) -> RunStatistics
         batches,
         busy_seconds,
         sum(part.out_of_memory for part in parts),
+        sum(part.shared_batches for part in parts),
     )
 
 
