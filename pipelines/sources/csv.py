@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -35,6 +36,9 @@ from pipelines.sources.text_values import MIXED, TYPES, as_fed, convert, infer_f
 from pipelines.splits import InputFile, Split, bare_name, whole_files
 from transforms.block import Block
 from transforms.failures import Failure
+
+# Each is what a chunk of a file holds.
+_SAMPLED_PARTS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,12 +211,12 @@ class CsvSource(Source):
             return None
         if not header.names:
             return []
-        first = no_texts(header.names)
+        texts = [no_texts(header.names)]
+        reader = CsvReader(path, header, dialect, Split(0, (path,)))
         with contextlib.suppress(DamagedFileError):
-            for part in CsvReader(path, header, dialect, Split(0, (path,))):
-                first = part.texts
-                break
-        return [first]
+            for part in itertools.islice(reader, _SAMPLED_PARTS):
+                texts.append(part.texts)
+        return pa.Table.from_batches(texts).combine_chunks().to_batches() or texts
 
     def _inferred(self, names: Sequence[str], texts: Sequence[pa.RecordBatch]) -> pa.Schema:
         given = dict(self.types)

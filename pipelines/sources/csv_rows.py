@@ -14,12 +14,12 @@ import pyarrow.csv as pacsv
 
 from pipelines.sources.csv_borders import CsvBody, check_end, find_borders
 from pipelines.sources.csv_records import Records, RecordStream
-from pipelines.sources.streams import DamagedFileError
+from pipelines.sources.streams import CHUNK_BYTES, DamagedFileError
 from pipelines.sources.text_streams import BYTE_ORDER_MARK, text_chunks, without_mark
 from pipelines.splits import Split
 from transforms.engine.stage_times import DECODE, STAGE_TIMES
 
-# A record cannot be longer; so much is parsed at once.
+# A record cannot be longer.
 BLOCK_BYTES = 4 * 2**20
 _HEADER_CHUNK_BYTES = 2**16
 
@@ -124,7 +124,8 @@ class CsvReader:
         start, stop = self._borders()
         if start == stop:
             return
-        chunks = _until(text_chunks(self._path, start, stop, BLOCK_BYTES), start, stop)
+        chunk_bytes = min(CHUNK_BYTES, BLOCK_BYTES)
+        chunks = _until(text_chunks(self._path, start, stop, chunk_bytes), start, stop)
         stream = RecordStream(chunks, start, ord(self._delimiter), BLOCK_BYTES)
         self._stream = stream
         for records in _all_groups(stream) if stop is None else stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,9 @@ class Scan:
         self.data = np.frombuffer(text, np.uint8)
         self._delimiter = delimiter
         self._first = state
-        self.runs = self._quote_runs() if QUOTE in text else _no_quotes()
+        self._is_separator = np.zeros(256, bool)
+        self._is_separator[[delimiter, LINE_FEED, CARRIAGE_RETURN]] = True
+        self._changes = self._changes_of_side() if QUOTE in text else _NO_RUNS
         line_ends = np.flatnonzero(self.data == LINE_FEED)
         if CARRIAGE_RETURN in text:
             returns = np.flatnonzero(self.data == CARRIAGE_RETURN)
@@ -65,11 +68,8 @@ class Scan:
 
     def quoted(self, positions: np.ndarray) -> np.ndarray:
         """Whether bytes that are no quotes are between quotes, bool."""
-        starts_quoted = self._first is State.IN_QUOTES
-        if not len(self.runs.starts):
-            return np.full(len(positions), starts_quoted)
-        behind = np.concatenate(([starts_quoted], self.runs.quoted_behind))
-        return behind[np.searchsorted(self.runs.starts, positions)]
+        passed = np.searchsorted(self._changes, positions) + (self._first is State.IN_QUOTES)
+        return (passed & 1).astype(bool)
 
     def delimiters(self) -> np.ndarray:
         """Where fields end before the last one of a record, int64."""
@@ -78,10 +78,32 @@ class Scan:
 
     def separates(self, values: np.ndarray) -> np.ndarray:
         """Whether bytes are delimiters or line ends."""
-        return (values == self._delimiter) | (values == LINE_FEED) | (values == CARRIAGE_RETURN)
+        return self._is_separator[values]
 
-    def _quote_runs(self) -> QuoteRuns:
+    def _changes_of_side(self) -> np.ndarray:
+        """The quotes at which a text between quotes begins or ends."""
         quotes = np.flatnonzero(self.data == QUOTE)
+        opening = quotes[1 if self._first is State.IN_QUOTES else 0 :: 2]
+        if len(opening) and opening[0] == 0:
+            may_open = self._first is State.FIELD_START
+            opening = opening[1:]
+        else:
+            may_open = True
+        before = self.data[opening - 1]
+        if may_open and (self._is_separator[before] | (before == QUOTE)).all():
+            # Every other quote opens, and may: so none is a mere character.
+            return quotes
+        runs = self.runs
+        was_quoted = np.concatenate(([self._first is State.IN_QUOTES], runs.quoted_behind[:-1]))
+        return runs.starts[runs.quoted_behind != was_quoted]
+
+    @functools.cached_property
+    def runs(self) -> QuoteRuns:
+        """The runs of quotes, for a closer look."""
+        quotes = np.flatnonzero(self.data == QUOTE)
+        if not len(quotes):
+            none = np.empty(0, bool)
+            return QuoteRuns(_NO_RUNS, _NO_RUNS, none, none)
         breaks = np.flatnonzero(np.diff(quotes) > 1)
         starts = quotes[np.concatenate(([0], breaks + 1))]
         stops = quotes[np.append(breaks, len(quotes) - 1)] + 1
@@ -107,8 +129,3 @@ class Scan:
         if self.data[-1] == QUOTE:
             return State.IN_FIELD if self.runs.literal[-1] else State.FIELD_START
         return State.FIELD_START if self.separates(self.data[-1:])[0] else State.IN_FIELD
-
-
-def _no_quotes() -> QuoteRuns:
-    none = np.empty(0, bool)
-    return QuoteRuns(_NO_RUNS, _NO_RUNS, none, none)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import resource
 import subprocess
@@ -280,6 +281,37 @@ def test_csv_with_preprocessing_from_a_file(made, tmp_path: Path):
     assert [int(row["id"]) for row in found] == list(range(90))
     expected = reference({"features": values.astype(np.float32) * 2})["scores"]
     np.testing.assert_allclose(column(found, "scores"), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_one_text_file_in_ranges_gives_the_rows_of_one_split(made, tmp_path: Path, suffix: str):
+    spec, reference = made(mlp_keras)
+    rows = reference.rows(300)["features"]
+    path = tmp_path / f"in.{suffix}"
+    names = [f"two,\nlines \"{index}\"" for index in range(300)]
+    if suffix == "csv":
+        (tmp_path / "prepare.py").write_text(PREPARE)
+        flags = ("--preprocess", f"{tmp_path / 'prepare.py'}:stack")
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["name", *(f"f{index}" for index in range(8))])
+            writer.writerows([name, *row.tolist()] for name, row in zip(names, rows, strict=True))
+    else:
+        flags = ()
+        write_jsonl(path, [
+            {"name": name, "features": row.tolist()}
+            for name, row in zip(names, rows, strict=True)
+        ])  # fmt: skip
+    assert score(spec, path, tmp_path / "whole", *flags) == 0
+    assert score(spec, path, tmp_path / "ranges", "--split_bytes", "6000", *flags) == 0
+    assert succeeded(tmp_path / "ranges", 300)
+    plan = json.loads((tmp_path / "ranges" / "_mirrorbeam" / "plan.json").read_text())
+    assert (plan["row_unit"], len(plan["splits"])) == ("byte", -(-path.stat().st_size // 6000))
+    whole, ranges = (read_rows(tmp_path / name) for name in ("whole", "ranges"))
+    assert column(ranges, "name").tolist() == column(whole, "name").tolist() == names
+    np.testing.assert_allclose(column(ranges, "scores"), column(whole, "scores"), atol=1e-6)
+    lines = path.read_bytes()
+    assert all(lines[row["_row"] - 1 : row["_row"]] in (b"", b"\n") for row in ranges)
 
 
 def test_preprocessing_gets_images_in_their_own_size(made, tmp_path: Path):

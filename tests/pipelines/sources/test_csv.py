@@ -177,13 +177,13 @@ def test_types_are_those_of_the_first_middle_and_last_file(tmp_path):
 
 def test_integers_that_feed_floats_may_have_fractions_later(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 100)
-    path = write(tmp_path / "a.csv", [[1]] * 100 + [[1.5]], header=["x"])
+    path = write(tmp_path / "a.csv", [[1]] * 400 + [[1.5]], header=["x"])
     source = CsvSource()
     made = plan(source, path)
     assert made.schema.field("x").type == pa.int64()
     fed = source.prepared(ReadRequest(made.schema, fed={"x": TensorField("x", "float32")}))
-    assert read(fed, made.splits[0]).column("x") == [1] * 100 + [1.5]
-    assert read(keeping_all(source, made), made.splits[0]).failed_rows == [100]
+    assert read(fed, made.splits[0]).column("x") == [1] * 400 + [1.5]
+    assert read(keeping_all(source, made), made.splits[0]).failed_rows == [400]
 
 
 def flags(*arguments):
