@@ -233,11 +233,12 @@ def test_the_batch_size_is_searched_for_all_devices_together(
     predictor = opened(
         Model(), 2, dispatch="independent", on_tuned=lambda sizer: found.append(sizer.found_rows)
     )
-    values = rows_of(1 << 14)
+    values = rows_of(1 << 17)
     for _ in range(400):
         if found:
             break
-        predictor.predict({"x": values})
+        for future in [predictor.submit({"x": values}) for _ in range(3)]:
+            future.result()
     assert found
     assert found[0] % 2 == 0
     assert predictor.batch_rows == predictor.sizer.found_rows

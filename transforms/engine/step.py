@@ -89,12 +89,7 @@ class Step:
         # Calling it takes 0.1 ms less for each replica than the function that it is a trace of.
         self.function = self._trace()
         self._shares_memory = not _writes_variables(self.function)
-        self.outputs = tuple(
-            _field_of(name, tensor)
-            for name, tensor in zip(
-                self._output_names, self.function.structured_outputs, strict=False
-            )
-        )
+        self.outputs = self._output_fields()
 
     def __call__(self, slices: Sequence[Columns]) -> list[Tensors]:
         """Runs one batch.
@@ -251,6 +246,13 @@ class Step:
                     f"{value.dtype.name}. Convert it there, as with tf.strings.to_number."
                 )
         return dict(result)
+
+    def _output_fields(self) -> tuple[TensorField, ...]:
+        tensors = self.function.structured_outputs[: len(self._output_names)]
+        return tuple(
+            _field_of(name, tensor)
+            for name, tensor in zip(self._output_names, tensors, strict=True)
+        )
 
     def _trace(self) -> Any:
         try:
