@@ -14,10 +14,16 @@ _COMPRESSION = re.compile(r"\.(gz|gzip|zlib|zz|z|deflate)$")
 
 @dataclasses.dataclass(frozen=True)
 class InputFile:
-    """One matched file, as it was when the job was planned."""
+    """One matched file, as it was when the job was planned.
+
+    Attributes:
+      modified_ns: when it was last written, in nanoseconds since 1970; None where its filesystem
+        does not tell. A file of another time is taken for another file.
+    """
 
     path: str
     size_bytes: int
+    modified_ns: int | None = None
 
 
 def bare_name(path: str) -> str:

@@ -1,4 +1,8 @@
-"""Files on any filesystem that Beam knows; local ones are reached without importing Beam."""
+"""Files on any filesystem that Beam knows; local ones are reached without importing Beam.
+
+What a remote filesystem fails to do is tried again for some seconds, but for writes to an
+open file: what was written before is gone then.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, cast
 
 import google_crc32c
+
+from pipelines.retrying import retried
 
 _SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
 _CHUNK_BYTES = 4 * 2**20
@@ -35,15 +41,19 @@ def create(path: str) -> BinaryIO:
         return open(path, "wb")
     from apache_beam.io.filesystem import CompressionTypes
 
-    return cast(
-        BinaryIO,
-        _filesystem(path).create(path, compression_type=CompressionTypes.UNCOMPRESSED))
+    return cast(BinaryIO, retried(
+        lambda: _filesystem(path).create(path, compression_type=CompressionTypes.UNCOMPRESSED),
+        f"creating {path}"))
 
 
 def open_to_read(path: str) -> BinaryIO:
     """Opens a file as the bytes that it holds, whatever its suffix."""
     if is_local(path):
         return open(path, "rb")
+    return retried(lambda: _open_remote(path), f"opening {path}")
+
+
+def _open_remote(path: str) -> BinaryIO:
     from apache_beam.io.filesystem import CompressionTypes
 
     return cast(
@@ -55,6 +65,10 @@ def size_bytes(path: str) -> int | None:
     """The file's size; None where there is no such file."""
     if is_local(path):
         return os.path.getsize(path) if os.path.isfile(path) else None
+    return retried(lambda: _remote_size_bytes(path), f"looking for {path}")
+
+
+def _remote_size_bytes(path: str) -> int | None:
     filesystem = _filesystem(path)
     return int(filesystem.size(path)) if filesystem.exists(path) else None
 
@@ -70,9 +84,19 @@ def replace(source: str, target: str) -> None:
         os.replace(source, target)
         return
     filesystem = _filesystem(target)
-    if filesystem.exists(target):
-        filesystem.delete([target])
-    filesystem.rename([source], [target])
+    tries = 0
+
+    def move() -> None:
+        nonlocal tries
+        tries += 1
+        if filesystem.exists(target):
+            if tries > 1 and not filesystem.exists(source):
+                # An earlier try moved it, and only its answer was lost.
+                return
+            filesystem.delete([target])
+        filesystem.rename([source], [target])
+
+    retried(move, f"moving {source} to {target}")
 
 
 def delete(paths: Iterable[str]) -> None:
@@ -85,11 +109,15 @@ def delete(paths: Iterable[str]) -> None:
         else:
             remote.append(path)
     if len(remote) == 1:
-        _delete_remote(remote[0])
+        _delete_surely(remote[0])
     elif remote:
         with ThreadPoolExecutor(_DELETING_THREADS) as threads:
-            for _ in threads.map(_delete_remote, remote):
+            for _ in threads.map(_delete_surely, remote):
                 pass
+
+
+def _delete_surely(path: str) -> None:
+    retried(lambda: _delete_remote(path), f"deleting {path}")
 
 
 def _delete_remote(path: str) -> None:
@@ -105,9 +133,8 @@ def list_files(folder: str, limit: int | None = None) -> Iterator[str]:
             for name in names:
                 yield os.path.join(parent, name)
         return
-    for match in _filesystem(folder).match([join(folder, "**")], [limit]):
-        for metadata in match.metadata_list:
-            yield metadata.path
+    for metadata in _listed(join(folder, "**"), limit):
+        yield metadata.path
 
 
 def sizes_in(folder: str, start: str = "") -> dict[str, int]:
@@ -125,8 +152,14 @@ def sizes_in(folder: str, start: str = "") -> dict[str, int]:
                 join(folder, entry.name): entry.stat().st_size
                 for entry in entries
                 if entry.name.startswith(start) and entry.is_file()}
-    (match,) = _filesystem(folder).match([join(folder, f"{start}*")])
-    return {metadata.path: metadata.size_in_bytes for metadata in match.metadata_list}
+    return {
+        metadata.path: metadata.size_in_bytes for metadata in _listed(join(folder, f"{start}*"))}
+
+
+def _listed(pattern: str, limit: int | None = None) -> list[Any]:
+    (match,) = retried(
+        lambda: _filesystem(pattern).match([pattern], [limit]), f"listing {pattern}")
+    return list(match.metadata_list)
 
 
 def read_bytes(path: str) -> bytes | None:
@@ -137,12 +170,20 @@ def read_bytes(path: str) -> bytes | None:
                 return file.read()
         except FileNotFoundError:
             return None
-    return read_existing(path) if _filesystem(path).exists(path) else None
+    there = retried(lambda: _filesystem(path).exists(path), f"looking for {path}")
+    return read_existing(path) if there else None
 
 
 def read_existing(path: str) -> bytes:
     """All that a file holds that is known to be there, in one request less."""
-    with open_to_read(path) as file:
+    if is_local(path):
+        with open(path, "rb") as file:
+            return file.read()
+    return retried(lambda: _read_remote(path), f"reading {path}")
+
+
+def _read_remote(path: str) -> bytes:
+    with _open_remote(path) as file:
         return file.read()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -97,7 +98,8 @@ def test_a_given_format_takes_named_files_of_any_suffix(root):
 
 def test_a_folder_without_the_suffix_gives_files_that_have_none_known(root):
     put(root, "train-00000-of-00001", "a.csv")
-    assert match_files([root], "tfrecord")[1] == [InputFile(f"{root}/train-00000-of-00001", 3)]
+    [file] = match_files([root], "tfrecord")[1]
+    assert (file.path, file.size_bytes) == (f"{root}/train-00000-of-00001", 3)
     put(root, "x.tfrecord")
     assert [file.path for file in match_files([root], "tfrecord")[1]] == [f"{root}/x.tfrecord"]
 
@@ -183,4 +185,12 @@ def test_existing_paths_may_have_commas_and_brackets(tmp_path):
     path = tmp_path / "a,b[1].csv"
     path.write_bytes(b"x")
     assert input_patterns([str(path), "c,d", "c"]) == (str(path), "c", "d")
-    assert match_files([str(path)]) == ("csv", [InputFile(str(path), 1)])
+    modified_ns = path.stat().st_mtime_ns
+    assert match_files([str(path)]) == ("csv", [InputFile(str(path), 1, modified_ns)])
+
+
+def test_a_file_has_one_mark_however_it_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x")
+    ways = [str(tmp_path), str(tmp_path / "*.csv"), str(tmp_path / "a.csv")]
+    [found] = {file for way in ways for file in match_files([way])[1]}
+    assert found.modified_ns == (tmp_path / "a.csv").stat().st_mtime_ns

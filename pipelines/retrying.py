@@ -1,0 +1,60 @@
+"""Trying again what a remote filesystem did not do at once."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+_LOG = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+# Two tries more than a short outage takes; each pause is lengthened by up to a half at random.
+PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
+
+# What a second try finds just as it is.
+_LASTING = (
+    FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError,
+)  # fmt: skip
+_LASTING_NUMBERS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ENAMETOOLONG}
+)
+
+
+def retried(call: Callable[[], _Result], what: str) -> _Result:
+    """What `call` returns, which is made up to five times while it fails for a while.
+
+    Args:
+      call: must do no harm when it is made again after it was done in part.
+      what: for the log, such as `listing gs://bucket/folder`.
+
+    Raises:
+      OSError: that of the last try, or at once one that would not pass: a file that is not
+        there, a right that is missing, a full disk.
+    """
+    for pause_seconds in PAUSES_SECONDS:
+        try:
+            return call()
+        except OSError as error:
+            if not is_transient(error):
+                raise
+            seconds = pause_seconds * random.uniform(1, 1.5)
+            _LOG.warning("%s failed, again in %.1f s: %s", what, seconds, error)
+            time.sleep(seconds)
+    return call()
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether an operation that failed so may succeed a little later."""
+    details = getattr(error, "exception_details", None)
+    if isinstance(details, dict) and details:
+        # Beam collects what went wrong with each file: an error, or in places only a text.
+        causes = [cause for cause in details.values() if isinstance(cause, BaseException)]
+        return len(causes) < len(details) or any(map(is_transient, causes))
+    if not isinstance(error, OSError) or isinstance(error, _LASTING):
+        return False
+    return error.errno not in _LASTING_NUMBERS
