@@ -231,7 +231,7 @@ def test_a_commit_whose_part_was_damaged_is_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("attempts_in", ["threads", "processes"])
 def test_of_twins_that_commit_at_once_one_stays_whole(attempts_in: str, tmp_path: Path) -> None:
     executor = ThreadPoolExecutor if attempts_in == "threads" else FORKED
-    splits, twins = 25, 4
+    splits, twins = 100, 4
     OutputFolder(str(tmp_path)).write_json(OutputFolder(str(tmp_path)).plan, {})
     with executor(twins) as pool:
         work = [(str(tmp_path), split, twin) for split in range(splits) for twin in range(twins)]
