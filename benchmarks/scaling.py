@@ -107,11 +107,12 @@ def _all_steps(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     def is_wanted(name: str) -> bool:
         return wanted is None or name in wanted
 
-    for kind, (make, _, _) in INPUTS.items():
+    for kind in INPUTS:
         if not is_wanted(f"plan:{kind}"):
             continue
         count = arguments.images if kind == "image_files" else arguments.splits
-        make(folder / kind, count)
+        # A process starts with its parent's peak of memory: this one must stay small.
+        _in_a_process(f"make:{kind}={count}", folder)
         take(f"plan:{kind}")
         shutil.rmtree(folder / kind)
     others = (f"finish:{arguments.splits}", "remote:2000", "splits", "rows", "images", "start")

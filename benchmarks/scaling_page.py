@@ -42,8 +42,8 @@ of rows is then not known beforehand.
 
 The last transform compares every commit record with its files and writes the report. On a local
 disk it reads every part again: {finish[seconds]} s, {finish[memory_mib]} MiB; `--overwrite` deletes
-them in {clear[seconds]} s. On an object store it lists the files and reads the records, 64 at a
-time: with {wait_ms:.0f} ms a request, {remote_splits:,} splits took {remote[seconds]} s, which is
+them in {clear[seconds]} s. On an object store it lists the files and reads the records, 64 at once:
+with {wait_ms:.0f} ms a request {remote_splits:,} splits took {remote[seconds]} s, which is
 {remote_finish:.0f} s for {splits:,}.
 
 ## A job's costs
@@ -55,10 +55,10 @@ time: with {wait_ms:.0f} ms a request, {remote_splits:,} splits took {remote[sec
 ## A billion rows
 
 A *host* is the machine of the measurements, without a GPU. Assumed: hosts share the work evenly,
-input and output come as fast as they are computed on, and each request to the object store takes
-{wait_ms:.0f} ms, {commit_requests:.0f} of them one after the other for each commit, in {threads}
-threads a host. Seconds of the job = start + plan + (rows × row + splits × (split + commit's
-requests / threads)) / hosts + finish.
+the network gives and takes rows as fast as a local disk, and each request to the object store
+takes {wait_ms:.0f} ms, {commit_requests:.0f} of them one after the other for each commit, in
+{threads} threads a host. None of it ran on more than one host. Seconds of the job = start + plan
++ (rows × row + splits × (split + commit's requests / threads)) / hosts + finish.
 
 {tables}
 
@@ -128,30 +128,34 @@ def _table(case: Case, steps: dict[str, Any]) -> str:
 
 
 def _limits(cases: list[Case], steps: dict[str, Any]) -> str:
-    mlp, images = cases
-    listed = steps["plan:image_files"]
-    names_mib = listed["all"]["memory_mib"] / listed["files"] * ROWS / 1024
-    remote = steps["remote"]
-    requests = sum(remote["requests_a_commit"].values())
-    serial = mlp.plan_seconds + steps["start"]["seconds"]
-    serial += mlp.splits * remote["finish"]["seconds"] / remote["splits"]
-    even = ROWS * mlp.row_seconds / serial
-    rate = HOSTS[-1] / mlp.row_seconds * mlp.splits / ROWS * requests
+    network = cases[0]
+    listed, remote = steps["plan:image_files"], steps["remote"]
+    names_gib = listed["all"]["memory_mib"] / listed["files"] * ROWS / 1024
+    serial = network.plan_seconds + steps["start"]["seconds"]
+    serial += network.splits * remote["finish"]["seconds"] / remote["splits"]
+    requests = network.splits * sum(remote["requests_a_commit"].values())
+    commits = requests * remote["wait_seconds"] / _THREADS
+    all_rows = ROWS * network.row_seconds
+    rate = requests * HOSTS[-1] / (all_rows + commits)
     return "\n".join(
         [
-            f"* **The driver's list of files, for a file a row.** Names, sizes and plan take "
-            f"{listed['all']['memory_mib']:,} MiB for {listed['files']:,} files: a billion would "
-            f"take about {names_mib:,.0f} GiB. Score some ten million images a job, or pack them "
-            f"into TFRecords or Parquet; the table above for {images.name.lower()} supposes so "
-            "many jobs that each plan fits.",
-            "* **What does not run in parallel.** Start, plan and finish of the network's job "
-            f"take {_seconds(serial)}: as long as its rows on {even:,.0f} hosts. Beyond a tenth "
-            "of that number more hosts no longer pay.",
-            f"* **Requests of commits.** {HOSTS[-1]} hosts on the network's job ask the store "
-            f"{rate:,.0f} times a second to commit. Stores take some thousands a second below one "
-            "prefix; faster hosts reach that, and larger `--split_bytes` lower it.",
-            "* **One worker finishes.** The last transform is one thread pool on one worker; it "
-            "grows with splits, not with rows.",
+            "* **The driver's list of files, where a file is a row.** Names, sizes and plan take "
+            f"{listed['all']['memory_mib']:,} MiB",
+            f"  for {listed['files']:,} files; a billion would take about {names_gib:,.0f} GiB. "
+            "Score some ten million images a job,",
+            "  or pack them into TFRecords or Parquet. The table of images supposes jobs whose "
+            "plans fit.",
+            "* **Waiting for commits.** On one host the network's job waits "
+            f"{_seconds(commits)} for the object store beside",
+            f"  {_seconds(all_rows)} of work. More reading threads or larger `--split_bytes` make "
+            "it less.",
+            f"* **What one worker does.** Start, plan and finish of the network's job take "
+            f"{_seconds(serial)}: as long as its rows",
+            f"  on {all_rows / serial:,.0f} hosts. The finish grows with splits, not with rows.",
+            f"* **Requests.** {HOSTS[-1]} hosts on the network's job ask the store {rate:,.0f} "
+            "times a second to commit, under one folder.",
+            "  Stores limit that to some thousands a second; so hosts ten times as fast, or as "
+            "many, need larger splits.",
         ]
     )
 

@@ -45,7 +45,7 @@ def plan(clock: Clock, folder: Path, kind: str) -> dict[str, Any]:
     import apache_beam as beam
 
     from pipelines.image_padding import sizes_differ
-    from pipelines.read_stage import PlannedSplits
+    from pipelines.planned_splits import PlannedSplits
 
     _, name, split_bytes = INPUTS[kind]
     flags = argparse.ArgumentParser()
@@ -79,6 +79,13 @@ def plan(clock: Clock, folder: Path, kind: str) -> dict[str, Any]:
     }
 
 
+
+
+def make(clock: Clock, folder: Path, kind_and_count: str) -> dict[str, Any]:
+    """Makes the input of `plan`; nothing is measured."""
+    kind, _, count = kind_and_count.partition("=")
+    INPUTS[kind][0](folder / kind, int(count))
+    return {}
 
 
 def finish(clock: Clock, folder: Path, splits: str) -> dict[str, Any]:
@@ -254,6 +261,6 @@ def _with_origin(batch: Any, split: Split) -> Any:
 
 
 STEPS = {
-    "plan": plan, "finish": finish, "remote": remote, "splits": splits, "rows": rows,
+    "make": make, "plan": plan, "finish": finish, "remote": remote, "splits": splits, "rows": rows,
     "images": images, "start": start,
 }  # fmt: skip
