@@ -68,13 +68,15 @@ def measure(model: str, count: int) -> dict[str, float]:
         mirrored_model = Named(build())
     together = Step(mirrored_model, replicas, Named.signature.inputs)
     lanes = [Step(mirrored_model, part, Named.signature.inputs) for part in replicas.apart()]
-    plain = []
-    for device in devices:
+
+    def trace_on(device: str) -> Any:
         with tf.device(device):
             bare = build()
         spec = tf.TensorSpec([None, width], tf.float32)
-        call = tf.function(lambda x, bare=bare: bare(x, training=False), input_signature=[spec])
-        plain.append(call.get_concrete_function())
+        call = tf.function(lambda x: bare(x, training=False), input_signature=[spec])
+        return call.get_concrete_function(), bare
+
+    plain = [trace_on(device) for device in devices]
     batch = np.random.default_rng(0).normal(size=(rows * count, width)).astype(np.float32)
     slices = slice_for_replicas({"x": batch}, count)
 
@@ -84,7 +86,7 @@ def measure(model: str, count: int) -> dict[str, float]:
 
     def run_plain(index: int) -> None:
         with tf.device(devices[index]):
-            plain[index](tf.constant(slices[index]["x"])).numpy()
+            plain[index][0](tf.constant(slices[index]["x"])).numpy()
 
     def run_lane(index: int) -> None:
         lanes[index](slices[index : index + 1])[0]["y"].numpy()
