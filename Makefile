@@ -19,13 +19,14 @@ WORKS := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help venv demo test lint bench bench-gpu clean
+.PHONY: help venv demo test flink-test lint bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train a small CNN on 1,797 digits and score them from TFRecords and PNGs"
 	@echo "make test   ruff, mypy, import-linter, pytest"
 	@echo "make lint   the first three of them"
+	@echo "make flink-test  score on a Flink cluster of this machine (needs java and mvn)"
 	@echo "make bench  measure against the bare model and other systems, and write docs/benchmarks.md"
 	@echo "            (CASES=a,b SCALE=full ROUNDS=5 PEER_ROUNDS=5); make bench-gpu: the same on GPUs"
 	@echo "make venv   only set up $(VENV)"
@@ -53,6 +54,9 @@ demo: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+
+flink-test: $(STAMP)
+	$(BIN)/python -m pytest -m flink tests/runners
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
