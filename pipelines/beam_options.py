@@ -65,12 +65,28 @@ def is_portable(runner: str) -> bool:
     return _canonical(runner) in PORTABLE_RUNNERS
 
 
+def runner_name(options: PipelineOptions) -> str:
+    """The runner of a pipeline with these options, as it was named."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    return options.view_as(StandardOptions).runner or DEFAULT_RUNNER
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Whether a pipeline with these options runs on Google Cloud's Dataflow."""
+    return _canonical(runner_name(options)) in ("dataflowrunner", "testdataflowrunner")
+
+
 def worker_place(options: PipelineOptions) -> WorkerPlace:
     """Where the workers of a pipeline with these options will run."""
-    from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+    from apache_beam.options.pipeline_options import DirectOptions, PortableOptions
 
-    runner = options.view_as(StandardOptions).runner or DEFAULT_RUNNER
-    if _canonical(runner) not in LOCAL_RUNNERS:
+    runner = _canonical(runner_name(options))
+    if runner == "prismrunner":
+        # Beam's choice for Prism, where nothing else is asked for.
+        kind = options.view_as(PortableOptions).environment_type or "LOOPBACK"
+        return "process" if kind == "LOOPBACK" else "elsewhere"
+    if runner not in LOCAL_RUNNERS:
         return "elsewhere"
     mode = options.view_as(DirectOptions).direct_running_mode
     return "machine" if mode == "multi_processing" else "process"

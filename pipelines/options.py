@@ -7,6 +7,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from pipelines.gpus import Gpus, parse_gpus
 from transforms.engine.model import PRECISIONS
 from transforms.engine.replicas import DISPATCHES, Dispatch
 
@@ -111,6 +112,7 @@ class ScoreOptions(InferenceOptions):
     max_failed_fraction: float = 0.01
     overwrite: bool = False
     profile: str | None = None
+    gpus: Gpus | None = None
     dry_run: bool = False
 
 
@@ -284,6 +286,13 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
         help="write a TensorBoard trace of some steps and a Python profile there; slows the job",
     )
     group.add_argument(
+        "--gpus",
+        metavar="KIND:COUNT",
+        type=_gpus,
+        help="GPUs of each worker machine that Dataflow starts, such as nvidia-l4:4; fills in "
+        "the Beam options that this takes",
+    )
+    group.add_argument(
         "--dry_run", action="store_true", help="validate everything, print the plan, run nothing"
     )
 
@@ -308,6 +317,13 @@ def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _reject(expected: str, text: str) -> argparse.ArgumentTypeError:
     return argparse.ArgumentTypeError(f"expected {expected}. Received: {text!r}.")
+
+
+def _gpus(text: str) -> Gpus:
+    try:
+        return parse_gpus(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipelines import storage
+from pipelines import dataflow, storage
 from pipelines.beam_options import pipeline_options, read_in_threads, worker_place
 from pipelines.commit_stage import CommitDoFn, FinishJob
 from pipelines.errors import CommandError
@@ -52,6 +52,7 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
     started_at = time.time()
     options = ScoreOptions.from_namespace(flags)
     beam_options = pipeline_options(beam_arguments)
+    dataflow.prepare(options, beam_options)
     pipeline = _pipeline(beam_options)
     import_tensorflow()
     job = check_job(options, workers=worker_place(beam_options), started_at=started_at)
