@@ -7,6 +7,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from pipelines.byte_sizes import parse_bytes
 from pipelines.gpus import Gpus, parse_gpus
 from transforms.engine.model import PRECISIONS
 from transforms.engine.replicas import DISPATCHES, Dispatch
@@ -23,8 +24,6 @@ MODEL_HELP = "a .keras, .h5 or .weights.h5 file or a SavedModel folder, on any B
 Keep = tuple[str, ...] | Literal["all"] | None
 
 _Options = TypeVar("_Options", bound="InferenceOptions")
-
-_BYTE_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +192,7 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--split_bytes",
         metavar="BYTES",
-        type=_bytes,
+        type=parse_bytes,
         default=DEFAULT_SPLIT_BYTES,
         help="input bytes per split, such as 67108864 or 64MiB (default)",
     )
@@ -268,7 +267,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max_host_memory",
         metavar="BYTES",
-        type=_bytes,
+        type=parse_bytes,
         help="what a worker process may hold of rows under way, such as 2GiB: half for input "
         "that waits or runs, a sixteenth for each part that is being written (default: by the "
         "machine's free memory)",
@@ -382,13 +381,6 @@ def _size(text: str) -> tuple[int, int]:
     if match is None:
         raise _reject("height,width in pixels, such as 224,224", text)
     return int(match[1]), int(match[2])
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"([1-9][0-9]*)\s*([a-z]*)", text.strip(), re.IGNORECASE | re.ASCII)
-    if match is None or match[2].upper() not in _BYTE_UNITS:
-        raise _reject("a number of bytes, such as 67108864 or 64MiB", text)
-    return int(match[1]) * _BYTE_UNITS[match[2].upper()]
 
 
 def _on_off(text: str) -> bool:

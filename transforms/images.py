@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Pillow's own limit: a quarter of a GiB of RGB pixels.
 DEFAULT_MAX_PIXELS = (1 << 30) // 4 // 3
+# OpenCV's.
+MOST_PIXELS = 1 << 30
 
 # Weights of red, green and blue, and half a level to round.
 _LUMA = np.array([[19595, 38470, 7471, 0x8000]]) / (1 << 16)
@@ -161,7 +163,8 @@ def _usable_cores() -> int:
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
-            f"expected at most {max_pixels} pixels. Received: an image of {width} x {height}."
+            f"expected at most {max_pixels} pixels. Received: an image of {width} x {height}. "
+            "Pass a larger --max_image_pixels."
         )
 
 
@@ -219,6 +222,9 @@ def _decode_with_pillow(
 ) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+        # Pillow has one limit for all threads, and refuses images above twice of it itself.
+        Image.MAX_IMAGE_PIXELS = max_pixels
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             _check_size(*image.size, max_pixels)

@@ -29,6 +29,11 @@ from pipelines.sources.csv_rows import (
     read_header,
     record_text,
 )
+from pipelines.sources.record_limits import (
+    DEFAULT_MAX_CSV_RECORD_BYTES,
+    ERROR,
+    add_record_limit,
+)
 from pipelines.sources.sampling import sample_files
 from pipelines.sources.streams import DamagedFileError
 from pipelines.sources.text_streams import can_cut
@@ -55,6 +60,7 @@ class CsvSource(Source):
       has_header: whether the first record names the columns.
       types: the names in `TYPES` of columns whose type is not to be guessed.
       whole_files: whether a file is one split, however large.
+      max_record_bytes: a longer record is a failure of its own.
     """
 
     name: ClassVar[str] = "csv"
@@ -65,6 +71,7 @@ class CsvSource(Source):
     has_header: bool = True
     types: tuple[tuple[str, str], ...] = ()
     whole_files: bool = False
+    max_record_bytes: int = DEFAULT_MAX_CSV_RECORD_BYTES
 
     @classmethod
     def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
@@ -93,12 +100,17 @@ class CsvSource(Source):
             help="cut no CSV file into several splits: for files whose quotes can be read in two "
             "ways from the middle on",
         )
+        add_record_limit(parser)
 
     @classmethod
     def from_args(cls, flags: argparse.Namespace) -> CsvSource:
         """The source that the flags ask for."""
         return cls(
-            flags.csv_delimiter, not flags.csv_no_header, flags.csv_types, flags.csv_whole_files
+            flags.csv_delimiter,
+            not flags.csv_no_header,
+            flags.csv_types,
+            flags.csv_whole_files,
+            flags.max_record_bytes or DEFAULT_MAX_CSV_RECORD_BYTES,
         )
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
@@ -160,11 +172,14 @@ class CsvSource(Source):
 
     def _dialect(self, path: str) -> CsvDialect:
         is_tsv = bare_name(path).endswith(".tsv")
-        return CsvDialect(self.delimiter or ("\t" if is_tsv else ","), self.has_header)
+        delimiter = self.delimiter or ("\t" if is_tsv else ",")
+        return CsvDialect(delimiter, self.has_header, self.max_record_bytes)
 
     def _block(self, maker: BlockMaker, path: str, part: CsvRows) -> Block:
         failures = [
-            Failure(path, row, "decode", "CsvError", message, text)
+            Failure(path, row, "read", ERROR, message)
+            if text is None
+            else Failure(path, row, "decode", "CsvError", message, text)
             for row, text, message in part.bad
         ]
         schema = self.columns_schema()

@@ -14,26 +14,32 @@ import pyarrow.csv as pacsv
 
 from pipelines.sources.csv_borders import CsvBody, check_end, find_borders
 from pipelines.sources.csv_records import Records, RecordStream
+from pipelines.sources.record_limits import DEFAULT_MAX_CSV_RECORD_BYTES, too_long
 from pipelines.sources.streams import CHUNK_BYTES, DamagedFileError
 from pipelines.sources.text_streams import BYTE_ORDER_MARK, text_chunks, without_mark
 from pipelines.splits import Split
 from transforms.engine.stage_times import DECODE, STAGE_TIMES
 
-# A record cannot be longer.
-BLOCK_BYTES = 4 * 2**20
 _HEADER_CHUNK_BYTES = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
 class CsvDialect:
-    """How a file is written: the delimiter, and whether the first record names the columns."""
+    """How a file is written.
+
+    Attributes:
+      delimiter: between fields.
+      has_header: whether the first record names the columns.
+      max_record_bytes: what is longer is no record.
+    """
 
     delimiter: str = ","
     has_header: bool = True
+    max_record_bytes: int = DEFAULT_MAX_CSV_RECORD_BYTES
 
 
 class BadRecord(NamedTuple):
-    """A record that gives no row: its position, what it is if that is known, and why."""
+    """A record that gives no row: its position, what it is, None if it is too long, and why."""
 
     row: int
     text: bytes | None
@@ -74,13 +80,13 @@ def read_header(path: str, dialect: CsvDialect) -> Header:
       DamagedFileError: the first record cannot be read, or names two columns alike.
     """
     start, chunks = without_mark(text_chunks(path, chunk_bytes=_HEADER_CHUNK_BYTES))
-    stream = RecordStream(chunks, start, ord(dialect.delimiter), BLOCK_BYTES)
+    stream = RecordStream(chunks, start, ord(dialect.delimiter), dialect.max_record_bytes)
     records = next((group for group in _all_groups(stream) if len(group.starts)), None)
     if records is None:
         return Header([], start)
     text = _texts(records)[0]
     if not text:
-        raise DamagedFileError(f"the first record has more than {BLOCK_BYTES} bytes")
+        raise DamagedFileError(f"the first record has more than {dialect.max_record_bytes} bytes")
     stop = int(records.starts[0]) + len(text)
     try:
         fields = io.StringIO(text.decode(errors="replace"), newline="")
@@ -101,7 +107,7 @@ class CsvReader:
         """Takes a file that has columns, and which part of it to read."""
         self._path = path
         self._header = header
-        self._delimiter = dialect.delimiter
+        self._dialect = dialect
         self._split = split
         self._stream: RecordStream | None = None
         self._next_number = split.first_row
@@ -124,9 +130,10 @@ class CsvReader:
         start, stop = self._borders()
         if start == stop:
             return
-        chunk_bytes = min(CHUNK_BYTES, BLOCK_BYTES)
+        delimiter, most = ord(self._dialect.delimiter), self._dialect.max_record_bytes
+        chunk_bytes = min(CHUNK_BYTES, most)
         chunks = _until(text_chunks(self._path, start, stop, chunk_bytes), start, stop)
-        stream = RecordStream(chunks, start, ord(self._delimiter), BLOCK_BYTES)
+        stream = RecordStream(chunks, start, delimiter, most)
         self._stream = stream
         for records in _all_groups(stream) if stop is None else stream:
             count = len(records.starts)
@@ -135,33 +142,33 @@ class CsvReader:
                 rows = np.arange(self._next_number, self._next_number + count)
             self._next_number += count
             if count:
-                yield parse(records, rows, self._header.names, self._delimiter)
+                yield parse(records, rows, self._header.names, self._dialect)
         if stop is not None:
             check_end(self._path, stream)
 
     def _borders(self) -> tuple[int, int | None]:
         if not self._split.start and self._split.stop is None:
             return self._header.stop, None
-        body = CsvBody(self._header.stop, len(self._header.names), ord(self._delimiter))
+        body = CsvBody(self._header.stop, len(self._header.names), ord(self._dialect.delimiter))
         return find_borders(self._path, body, self._split.start, self._split.stop)
 
 
 @STAGE_TIMES.timed(DECODE)
-def parse(records: Records, rows: np.ndarray, names: list[str], delimiter: str) -> CsvRows:
+def parse(records: Records, rows: np.ndarray, names: list[str], dialect: CsvDialect) -> CsvRows:
     """Parses some records.
 
     Args:
       records: of a file that has the columns `names`.
       rows: their positions.
       names: of the columns.
-      delimiter: between the fields.
+      dialect: how the file is written.
     """
     none = CsvRows(no_texts(names), rows[:0], [])
     if not records.text:
-        message = f"expected a record of at most {BLOCK_BYTES} bytes. Received: more."
+        message = too_long("a record", dialect.max_record_bytes)
         return none._replace(bad=[BadRecord(int(rows[0]), None, message)])
     if not _is_utf8(records.text):
-        return _without_other_bytes(records, rows, names, delimiter)
+        return _without_other_bytes(records, rows, names, dialect)
     skipped: list[tuple[int, str]] = []
 
     def skip(record: pacsv.InvalidRow) -> str:
@@ -177,7 +184,9 @@ def parse(records: Records, rows: np.ndarray, names: list[str], delimiter: str) 
         pa.BufferReader(text),
         # Only without threads does the parser number the records.
         pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
-        pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
+        pacsv.ParseOptions(
+            delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=skip
+        ),
         pacsv.ConvertOptions(
             check_utf8=False,
             column_types=_strings(names),
@@ -224,7 +233,7 @@ def _until(chunks: Iterator[bytes], at: int, stop: int | None) -> Iterator[bytes
 
 
 def _without_other_bytes(
-    records: Records, rows: np.ndarray, names: list[str], delimiter: str
+    records: Records, rows: np.ndarray, names: list[str], dialect: CsvDialect
 ) -> CsvRows:
     pieces = _texts(records)
     is_text = np.array([_is_utf8(piece) for piece in pieces])
@@ -237,7 +246,7 @@ def _without_other_bytes(
     if not good:
         return CsvRows(no_texts(names), rows[:0], bad)
     lengths = np.cumsum([0, *map(len, good[:-1])])
-    parsed = parse(Records(b"".join(good), lengths, 0), rows[is_text], names, delimiter)
+    parsed = parse(Records(b"".join(good), lengths, 0), rows[is_text], names, dialect)
     return parsed._replace(bad=sorted(parsed.bad + bad))
 
 

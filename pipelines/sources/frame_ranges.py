@@ -8,13 +8,17 @@ from typing import BinaryIO
 from pipelines.sources.base import InputError
 from pipelines.sources.byte_ranges import ByteWindow
 from pipelines.sources.frame_search import WALK_BYTES, FrameSearch
-from pipelines.sources.framing import Framed, Gap, framed
+from pipelines.sources.framing import MAX_RECORD_BYTES, Framed, Gap, LongRecord, framed
 from pipelines.sources.streams import DamagedFileError
 
 
 def range_frames(
-    handle: BinaryIO, path: str, start: int = 0, stop: int | None = None
-) -> Iterator[Framed | Gap]:
+    handle: BinaryIO,
+    path: str,
+    start: int = 0,
+    stop: int | None = None,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+) -> Iterator[Framed | Gap | LongRecord]:
     """Gives the records whose frames start in a range, in order.
 
     The ranges of a file that has been cut anywhere give together what the whole file gives:
@@ -27,6 +31,7 @@ def range_frames(
       path: its name, for messages.
       start: where the range begins.
       stop: where the next one does; None for the file's end.
+      max_record_bytes: a longer record is passed by.
 
     Raises:
       InputError: the file has become shorter than this range, or the next range would take
@@ -46,7 +51,7 @@ def range_frames(
     while at is not None and at < end:
         position = at
         try:
-            for group in framed(window.chunks(at, end), size, at, end):
+            for group in framed(window.chunks(at, end), size, at, end, max_record_bytes):
                 yield group
                 position = group.end
         except DamagedFileError as error:

@@ -61,6 +61,18 @@ class Gap(NamedTuple):
     message: str
 
 
+class LongRecord(NamedTuple):
+    """A record that is not given, since it is longer than wanted.
+
+    Attributes:
+      offset: where its frame starts.
+      end: where the next one does.
+    """
+
+    offset: int
+    end: int
+
+
 def masked(checksum: _Checksums) -> _Checksums:
     """A CRC32C as TFRecords store it, or a uint32 array of them."""
     return (((checksum >> 15) | (checksum << 17)) + _MASK_DELTA) & 0xFFFFFFFF
@@ -90,7 +102,8 @@ def framed(
     size_bytes: int | None = None,
     start: int = 0,
     stop: int | None = None,
-) -> Iterator[Framed]:
+    max_record_bytes: int = MAX_RECORD_BYTES,
+) -> Iterator[Framed | LongRecord]:
     """Cuts a stream into records, as many at once as each chunk completes.
 
     A record whose own checksum does not fit is given as damaged if another frame or the end
@@ -101,6 +114,7 @@ def framed(
       size_bytes: where it ends, if that is known; bounds the lengths that are believed.
       start: where it starts in its file.
       stop: no record is given that starts there or behind it.
+      max_record_bytes: a longer record is passed by, and not looked at.
 
     Raises:
       DamagedFileError: after the last record that can be read, if the stream neither ends nor
@@ -110,41 +124,59 @@ def framed(
     pieces: list[bytes] = []
     # A damaged record, until it is known what follows it.
     held: Framed | None = None
+    passed: LongRecord | None = None
     buffered = wanted = 0
     at = start
     for chunk in chunks:
         pieces.append(chunk)
         buffered += len(chunk)
-        if buffered < wanted:
-            continue
-        cut = _cut(b"".join(pieces), lengths, None if stop is None else stop - at)
-        if held is not None and (cut.records or cut.follows):
-            yield held
-            held = None
-        if cut.records:
-            group = Framed(cut.records, _damaged(cut.records, cut.checksums), at)
-            at += cut.used
-            if not cut.follows and group.damaged[-1:] == [len(group.records) - 1]:
-                held = Framed(group.records[-1:], [0], at - len(group.records[-1]) - FRAME_BYTES)
-                group = Framed(group.records[:-1], group.damaged[:-1], group.offset)
-            if group.records:
-                yield group
-        is_over = stop is not None and at >= stop
-        if is_over and held is None:
-            return
-        if cut.follows is False:
-            raise _damage_at(at, held)
-        pieces, buffered, wanted = [cut.rest], len(cut.rest), cut.wanted
-        if size_bytes is not None and at + wanted > size_bytes:
-            raise _cut_off(at)
+        while buffered and (passed is not None or buffered >= wanted):
+            data = b"".join(pieces)
+            if passed is not None:
+                used = min(buffered, passed.end - at)
+                at += used
+                pieces, buffered, wanted = [data[used:]], buffered - used, 0
+                if at == passed.end:
+                    yield passed
+                    passed = None
+                    if stop is not None and at >= stop:
+                        return
+                continue
+            cut = _cut(data, lengths, None if stop is None else stop - at, max_record_bytes)
+            if held is not None and (cut.records or cut.follows):
+                yield held
+                held = None
+            if cut.records:
+                group = Framed(cut.records, _damaged(cut.records, cut.checksums), at)
+                at += cut.used
+                if not cut.follows and group.damaged[-1:] == [len(group.records) - 1]:
+                    last = group.records[-1]
+                    held = Framed([last], [0], at - len(last) - FRAME_BYTES)
+                    group = Framed(group.records[:-1], group.damaged[:-1], group.offset)
+                if group.records:
+                    yield group
+            if stop is not None and at >= stop and held is None:
+                return
+            if cut.follows is False:
+                raise _damage_at(at, held)
+            pieces, buffered, wanted = [cut.rest], len(cut.rest), cut.wanted
+            if size_bytes is not None and at + wanted > size_bytes:
+                raise _cut_off(at)
+            if wanted <= max_record_bytes + FRAME_BYTES:
+                break
+            passed = LongRecord(at, at + wanted)
+    if passed is not None:
+        raise _cut_off(passed.offset)
     if buffered:
         raise _cut_off(at) if held is None else _damage_at(at, held)
     if held is not None:
         yield held
 
 
-def regrouped(frames: Iterable[Framed | Gap], rows: int, size_bytes: int) -> Iterator[Framed | Gap]:
-    """The same records in groups of `rows`, or fewer where they reach `size_bytes` or a gap.
+def regrouped(
+    frames: Iterable[Framed | Gap | LongRecord], rows: int, size_bytes: int
+) -> Iterator[Framed | Gap | LongRecord]:
+    """The same records in groups of `rows`, or fewer where they reach `size_bytes` or none.
 
     Raises:
       DamagedFileError: as `frames` does, after the records before it.
@@ -154,7 +186,7 @@ def regrouped(frames: Iterable[Framed | Gap], rows: int, size_bytes: int) -> Ite
     failure: DamagedFileError | None = None
     try:
         for frame in frames:
-            if isinstance(frame, Gap):
+            if not isinstance(frame, Framed):
                 if held.records:
                     yield held
                     held, held_bytes = Framed([], []), 0
@@ -216,8 +248,8 @@ class _Cut(NamedTuple):
     follows: bool | None
 
 
-def _cut(buffer: bytes, lengths: dict[bytes, int], stop: int | None) -> _Cut:
-    """The whole records that start before `stop`.
+def _cut(buffer: bytes, lengths: dict[bytes, int], stop: int | None, max_record_bytes: int) -> _Cut:
+    """The whole records that start before `stop`, up to one that is too long.
 
     `lengths` remembers verified headers: records of equal length have equal ones.
     """
@@ -238,7 +270,7 @@ def _cut(buffer: bytes, lengths: dict[bytes, int], stop: int | None) -> _Cut:
             if len(lengths) < _MAX_KNOWN_HEADERS:
                 lengths[header] = length
         footer = at + HEADER_BYTES + length
-        if footer + FOOTER_BYTES > end:
+        if footer + FOOTER_BYTES > end or length > max_record_bytes:
             wanted, follows = footer + FOOTER_BYTES - at, True
             break
         records.append(buffer[at + HEADER_BYTES : footer])

@@ -9,7 +9,7 @@ import importlib.util
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,24 @@ import pyarrow as pa
 from pipelines import storage
 from pipelines.cores import usable_cores
 from pipelines.sources.base import BlockMaker, InputError, ReadRequest, Source, SourcePlan
+from pipelines.sources.record_limits import (
+    DEFAULT_MAX_RECORD_BYTES,
+    ERROR,
+    add_record_limit,
+    too_long,
+)
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
 from transforms.conversion import NullValueError
 from transforms.engine.stage_times import DECODE, READ, STAGE_TIMES, WAIT
 from transforms.failures import Failure
-from transforms.images import ImageError, decode_image, images_to_column
+from transforms.images import (
+    DEFAULT_MAX_PIXELS,
+    MOST_PIXELS,
+    ImageError,
+    decode_image,
+    images_to_column,
+)
 
 IMAGE_COLUMN = "image"
 MAX_FILES_PER_SPLIT = 2000
@@ -50,6 +62,8 @@ class ImagesSource(Source):
     Attributes:
       decoding: `full` gives the stored pixels; `scaled` gives JPEGs 2, 4 or 8 times smaller
         where they are still at least of the size that the device resizes to.
+      max_pixels: an image of more, stored width times height, is a failure of its own.
+      max_record_bytes: so is a longer file.
     """
 
     name: ClassVar[str] = "images"
@@ -59,6 +73,8 @@ class ImagesSource(Source):
     row_unit: ClassVar[str] = "file"
 
     decoding: ImageDecoding = "full"
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
 
     @classmethod
     def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
@@ -70,11 +86,24 @@ class ImagesSource(Source):
             help="scaled: decode JPEGs 2, 4 or 8 times smaller where they stay as large as the "
             "model's images; faster, and pixels differ a little (default: %(default)s)",
         )
+        parser.add_argument(
+            "--max_image_pixels",
+            metavar="N",
+            type=_pixels,
+            default=DEFAULT_MAX_PIXELS,
+            help="an image of more pixels, width times height, is a failed row and is not decoded "
+            "(default: %(default)s)",
+        )
+        add_record_limit(parser)
 
     @classmethod
     def from_args(cls, flags: argparse.Namespace) -> ImagesSource:
         """The source that the flags ask for."""
-        return cls(cast(ImageDecoding, flags.image_decode))
+        return cls(
+            cast(ImageDecoding, flags.image_decode),
+            flags.max_image_pixels,
+            flags.max_record_bytes or DEFAULT_MAX_RECORD_BYTES,
+        )
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
         """Slices of about `split_bytes` and at most `MAX_FILES_PER_SPLIT` files."""
@@ -134,6 +163,7 @@ class ImagesSource(Source):
         threads = max(_MIN_THREADS, cores)
         channels = self.wanted.channels
         least_size = self.wanted.image_size if self.decoding == "scaled" else None
+        limits = _Limits(self.max_pixels, self.max_record_bytes)
         waiting = iter(paths)
         largest = 1
         pending: collections.deque[Future[np.ndarray | Failure]] = collections.deque()
@@ -142,7 +172,7 @@ class ImagesSource(Source):
                 while True:
                     ahead = max(cores, min(2 * threads, _AHEAD_BYTES // largest))
                     for path in itertools.islice(waiting, max(0, ahead - len(pending))):
-                        pending.append(pool.submit(_read, path, channels, least_size))
+                        pending.append(pool.submit(_read, path, channels, least_size, limits))
                     if not pending:
                         return
                     with STAGE_TIMES.stage(WAIT):
@@ -155,16 +185,26 @@ class ImagesSource(Source):
                     future.cancel()
 
 
-def _read(path: str, channels: int, least_size: tuple[int, int] | None) -> np.ndarray | Failure:
+class _Limits(NamedTuple):
+    pixels: int
+    file_bytes: int
+
+
+def _read(
+    path: str, channels: int, least_size: tuple[int, int] | None, limits: _Limits
+) -> np.ndarray | Failure:
     try:
         with STAGE_TIMES.stage(READ), storage.open_to_read(path) as file:
-            encoded = file.read()
+            encoded = file.read(limits.file_bytes + 1)
     # Each filesystem's client has errors of its own; all mean that there are no bytes.
     except Exception as error:
         return Failure(path, 0, "read", type(error).__name__, str(error))
+    if len(encoded) > limits.file_bytes:
+        message = too_long("an image file", limits.file_bytes)
+        return Failure(path, 0, "read", ERROR, message)
     try:
         with STAGE_TIMES.stage(DECODE):
-            return decode_image(encoded, channels, least_size=least_size)
+            return decode_image(encoded, channels, limits.pixels, least_size)
     except (ImageError, NullValueError) as error:
         return Failure(path, 0, "decode", type(error).__name__, str(error), encoded)
 
@@ -194,3 +234,11 @@ def _slices(files: Sequence[InputFile], split_bytes: int) -> Iterator[tuple[tupl
         size += file.size_bytes
     if paths:
         yield tuple(paths), size
+
+
+def _pixels(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= MOST_PIXELS:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of pixels from 1 to {MOST_PIXELS}. Received: {text!r}."
+        )
+    return int(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -9,7 +11,6 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipelines.sources import text_streams
 from pipelines.sources.base import (
     BLOCK_BYTES,
     BLOCK_ROWS,
@@ -21,8 +22,14 @@ from pipelines.sources.base import (
 )
 from pipelines.sources.byte_ranges import cut_files
 from pipelines.sources.json_rows import infer_schema, load_objects, parse_lines
+from pipelines.sources.record_limits import (
+    DEFAULT_MAX_RECORD_BYTES,
+    ERROR,
+    add_record_limit,
+    too_long,
+)
 from pipelines.sources.sampling import sample_files
-from pipelines.sources.streams import DamagedFileError
+from pipelines.sources.streams import CHUNK_BYTES, DamagedFileError
 from pipelines.sources.text_streams import (
     Lines,
     behind_line_end,
@@ -40,22 +47,38 @@ _SAMPLED_LINES = 10_000
 _SAMPLED_BYTES = 2 * 2**20
 
 
+@dataclasses.dataclass(frozen=True)
 class JsonLinesSource(Source):
     """Reads JSON lines, plain or gzipped; large plain files in ranges of bytes.
 
     A line belongs to the range that it starts in. One that is no object, or whose members have
     other types than planned, is a failure of its own; a missing member is null, an unknown one
     is passed over. Blank lines are not counted.
+
+    Attributes:
+      max_record_bytes: a longer line is a failure of its own.
     """
 
     name: ClassVar[str] = "jsonl"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson", ".jsonlines")
     row_unit: ClassVar[str] = "row"
 
+    max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
+
+    @classmethod
+    def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
+        """Declares how long a line may be."""
+        add_record_limit(parser)
+
+    @classmethod
+    def from_args(cls, flags: argparse.Namespace) -> JsonLinesSource:
+        """The source that the flags ask for."""
+        return cls(flags.max_record_bytes or DEFAULT_MAX_RECORD_BYTES)
+
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
         """Cuts large files; the columns are the members that some first lines have."""
         splits = cut_files(files, split_bytes, can_cut)
-        samples = sample_files(files, _first_lines)
+        samples = sample_files(files, self._first_lines)
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)
         objects = load_objects(itertools.chain.from_iterable(samples.by_path.values()))
@@ -80,7 +103,7 @@ class JsonLinesSource(Source):
         maker = BlockMaker(split, self.columns_schema())
         row = split.first_row
         try:
-            for group in _groups(_split_lines(split)):
+            for group in _groups(_split_lines(split, self.max_record_bytes)):
                 count = len(group.texts)
                 rows = group.starts if split.byte_rows else np.arange(row, row + count)
                 yield self._block(maker, path, group.texts, rows)
@@ -93,10 +116,9 @@ class JsonLinesSource(Source):
     def _block(self, maker: BlockMaker, path: str, texts: list[bytes], rows: np.ndarray) -> Block:
         failures = []
         if b"" in texts:
-            most = text_streams.MAX_LINE_BYTES
-            message = f"expected a line of at most {most} bytes. Received: more."
+            message = too_long("a line", self.max_record_bytes)
             failures = [
-                Failure(path, int(row), "read", "JsonError", message)
+                Failure(path, int(row), "read", ERROR, message)
                 for row, text in zip(rows, texts, strict=True)
                 if not text
             ]
@@ -110,17 +132,36 @@ class JsonLinesSource(Source):
         rows = np.delete(rows, [position for position, _ in errors])
         return maker.block(batch, rows, sorted(failures, key=lambda failure: failure.row or 0))
 
+    def _first_lines(self, path: str) -> list[bytes] | None:
+        sample: list[bytes] = []
+        held_bytes = 0
+        try:
+            chunk_bytes = min(CHUNK_BYTES, self.max_record_bytes)
+            start, chunks = without_mark(text_chunks(path, chunk_bytes=chunk_bytes))
+            for piece in lines(chunks, start, None, self.max_record_bytes):
+                for line in piece.texts:
+                    sample.append(line)
+                    held_bytes += len(line)
+                    if len(sample) == _SAMPLED_LINES or held_bytes >= _SAMPLED_BYTES:
+                        return sample
+        except DamagedFileError:
+            # Reading will meet it again, and account for it.
+            return sample or None
+        return sample
 
-def _split_lines(split: Split) -> Iterator[Lines]:
+
+def _split_lines(split: Split, max_line_bytes: int) -> Iterator[Lines]:
     path, start, stop = split.files[0], split.start, split.stop
+    # The byte before tells whether a line starts with the split.
+    first = max(0, start - 1)
+    chunks = text_chunks(path, first, stop, min(CHUNK_BYTES, max_line_bytes))
     if start:
-        # The byte before tells whether a line starts with the split.
-        start, chunks = behind_line_end(text_chunks(path, start - 1, stop), start - 1, stop)
+        start, chunks = behind_line_end(chunks, first, stop)
     else:
-        start, chunks = without_mark(text_chunks(path, 0, stop))
+        start, chunks = without_mark(chunks)
         # The first line is the first split's, however long the mark before it.
         stop = None if stop is None else max(stop, start + 1)
-    return lines(chunks, start, stop)
+    return lines(chunks, start, stop, max_line_bytes)
 
 
 def _groups(pieces: Iterator[Lines]) -> Iterator[Lines]:
@@ -144,20 +185,3 @@ def _groups(pieces: Iterator[Lines]) -> Iterator[Lines]:
         yield Lines(texts, np.array(starts))
     if failure is not None:
         raise failure
-
-
-def _first_lines(path: str) -> list[bytes] | None:
-    sample: list[bytes] = []
-    held_bytes = 0
-    try:
-        start, chunks = without_mark(text_chunks(path))
-        for piece in lines(chunks, start):
-            for line in piece.texts:
-                sample.append(line)
-                held_bytes += len(line)
-                if len(sample) == _SAMPLED_LINES or held_bytes >= _SAMPLED_BYTES:
-                    return sample
-    except DamagedFileError:
-        # Reading will meet it again, and account for it.
-        return sample or None
-    return sample

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines import storage
 from pipelines.sources.byte_ranges import range_chunks
+from pipelines.sources.record_limits import DEFAULT_MAX_RECORD_BYTES
 from pipelines.sources.streams import (
     CHUNK_BYTES,
     GZIP_MAGIC,
@@ -19,9 +20,6 @@ from pipelines.sources.streams import (
     stored_chunks,
 )
 from pipelines.splits import InputFile
-
-# A line cannot be longer: what is, is something else than text.
-MAX_LINE_BYTES = 256 * 2**20
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_FEED = ord("\n")
@@ -87,13 +85,19 @@ class Lines(NamedTuple):
     starts: np.ndarray
 
 
-def lines(chunks: Iterable[bytes], start: int = 0, stop: int | None = None) -> Iterator[Lines]:
+def lines(
+    chunks: Iterable[bytes],
+    start: int = 0,
+    stop: int | None = None,
+    max_line_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+) -> Iterator[Lines]:
     """The lines of a text that start before `stop`.
 
     Args:
-      chunks: the text, which starts with a line.
+      chunks: the text, which starts with a line; none is longer than a line may be.
       start: offset of its first byte.
       stop: no line that starts there or behind is given, and nothing is read once they are due.
+      max_line_bytes: of a longer line only the start is given, without its text.
 
     Yields:
       As many lines as each chunk completes.
@@ -108,7 +112,7 @@ def lines(chunks: Iterable[bytes], start: int = 0, stop: int | None = None) -> I
         if newline:
             stop_of_first = head.find(b"\n")
             first_bytes = held_bytes + (len(head) if stop_of_first < 0 else stop_of_first)
-            if first_bytes > MAX_LINE_BYTES:
+            if first_bytes > max_line_bytes:
                 yield _too_long(start)
                 _, newline, head = head.partition(b"\n")
                 start += first_bytes + 1
@@ -120,11 +124,11 @@ def lines(chunks: Iterable[bytes], start: int = 0, stop: int | None = None) -> I
             held, held_bytes = [], 0
         held.append(rest)
         held_bytes += len(rest)
-        if held_bytes > MAX_LINE_BYTES:
+        if held_bytes > max_line_bytes:
             held.clear()
         if stop is not None and (start >= stop or (not held and start + held_bytes >= stop)):
             break
-    if held_bytes > MAX_LINE_BYTES:
+    if held_bytes > max_line_bytes:
         yield _too_long(start)
     elif stop is None or start < stop:
         yield _filled(b"".join(held), start, stop)

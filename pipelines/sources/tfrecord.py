@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
@@ -28,9 +30,16 @@ from pipelines.sources.framing import (
     HEADER_BYTES,
     Framed,
     Gap,
+    LongRecord,
     framed,
     record_length,
     regrouped,
+)
+from pipelines.sources.record_limits import (
+    DEFAULT_MAX_RECORD_BYTES,
+    ERROR,
+    add_record_limit,
+    too_long,
 )
 from pipelines.sources.sampling import sample_files
 from pipelines.sources.streams import (
@@ -66,6 +75,7 @@ _SAMPLED_BYTES = 2 * 2**20
 _CHECKSUM_MESSAGE = "expected a record whose checksum fits. Received: one whose bytes are damaged."
 
 
+@dataclasses.dataclass(frozen=True)
 class TFRecordSource(Source):
     """Reads TFRecords of tf.Examples, or of anything that a model with one string input takes.
 
@@ -73,6 +83,9 @@ class TFRecordSource(Source):
     read in ranges of bytes, if they are not compressed. A record whose bytes are damaged is one
     failure and reading goes on behind it; where the framing itself is damaged, all bytes up to
     the next record are one failure, and in a compressed file the rest of it is.
+
+    Attributes:
+      max_record_bytes: a longer record is a failure of its own.
     """
 
     name: ClassVar[str] = "tfrecord"
@@ -80,10 +93,22 @@ class TFRecordSource(Source):
     row_unit: ClassVar[str] = "record"
     record_column: ClassVar[str | None] = "record"
 
+    max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
+
+    @classmethod
+    def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
+        """Declares how long a record may be."""
+        add_record_limit(parser)
+
+    @classmethod
+    def from_args(cls, flags: argparse.Namespace) -> TFRecordSource:
+        """The source that the flags ask for."""
+        return cls(flags.max_record_bytes or DEFAULT_MAX_RECORD_BYTES)
+
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
         """Cuts plain files at `split_bytes`; the columns are features of some first records."""
         splits = cut_files(files, split_bytes, _is_plain)
-        samples = sample_files(files, _first_records)
+        samples = sample_files(files, self._first_records)
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)
         records = list(itertools.chain.from_iterable(samples.by_path.values()))
@@ -126,12 +151,19 @@ class TFRecordSource(Source):
         maker = BlockMaker(split, self.columns_schema())
         row = split.first_row
         try:
-            for group in regrouped(_frames(split), BLOCK_ROWS, BLOCK_BYTES):
+            frames = _frames(split, self.max_record_bytes)
+            for group in regrouped(frames, BLOCK_ROWS, BLOCK_BYTES):
                 if isinstance(group, Gap):
                     lost = group.offset if split.byte_rows else row
                     message = f"nothing can be read from here to the next record: {group.message}"
                     yield maker.failed([Failure(path, lost, "read", "DamagedFileError", message)])
                     row += 1
+                    continue
+                if isinstance(group, LongRecord):
+                    at = group.offset if split.byte_rows else row
+                    message = too_long("a record", self.max_record_bytes)
+                    yield maker.failed([Failure(path, at, "read", ERROR, message)])
+                    row = group.end if split.byte_rows else row + 1
                     continue
                 count = len(group.records)
                 rows = group.offsets if split.byte_rows else np.arange(row, row + count)
@@ -180,6 +212,25 @@ class TFRecordSource(Source):
         good = pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else None
         return maker.block(good, rows, sorted(failures, key=lambda failure: failure.row or 0))
 
+    def _first_records(self, path: str) -> list[bytes] | None:
+        try:
+            with contextlib.closing(storage.open_to_read(path)) as handle:
+                window_bits = _window_bits(handle)
+                chunks = stored_chunks(handle)
+                if window_bits is not None:
+                    chunks = inflated(chunks, window_bits)
+                frames = framed(chunks, max_record_bytes=self.max_record_bytes)
+                has_some = False
+                for group in regrouped(frames, _SAMPLED_RECORDS, _SAMPLED_BYTES):
+                    has_some = True
+                    if isinstance(group, Framed):
+                        rows = np.arange(len(group.records))
+                        return _without(rows, group.records, group.damaged)[1] or None
+        except DamagedFileError as error:
+            _LOG.warning("no record can be read from %s: %s", path, error)
+            return None
+        return None if has_some else []
+
 
 def _is_plain(file: InputFile) -> bool:
     with contextlib.closing(storage.open_to_read(file.path)) as handle:
@@ -195,30 +246,16 @@ def _window_bits(handle: BinaryIO) -> int | None:
     return gzip_or_zlib(head) if record_length(head) is None else None
 
 
-def _frames(split: Split) -> Iterator[Framed | Gap]:
+def _frames(split: Split, max_record_bytes: int) -> Iterator[Framed | Gap | LongRecord]:
     path = split.files[0]
     with contextlib.closing(storage.open_to_read(path)) as handle:
         is_whole = split.start == 0 and split.stop is None
         window_bits = _window_bits(handle) if is_whole else None
         if window_bits is None:
-            yield from range_frames(handle, path, split.start, split.stop)
+            yield from range_frames(handle, path, split.start, split.stop, max_record_bytes)
         else:
-            yield from framed(inflated(stored_chunks(handle), window_bits))
-
-
-def _first_records(path: str) -> list[bytes] | None:
-    try:
-        with contextlib.closing(storage.open_to_read(path)) as handle:
-            window_bits = _window_bits(handle)
-            chunks = stored_chunks(handle)
-            frames = framed(chunks if window_bits is None else inflated(chunks, window_bits))
-            group = next(regrouped(frames, _SAMPLED_RECORDS, _SAMPLED_BYTES), None)
-    except DamagedFileError as error:
-        _LOG.warning("no record can be read from %s: %s", path, error)
-        return None
-    if not isinstance(group, Framed):
-        return []
-    return _without(np.arange(len(group.records)), group.records, group.damaged)[1]
+            chunks = inflated(stored_chunks(handle), window_bits)
+            yield from framed(chunks, max_record_bytes=max_record_bytes)
 
 
 def _without(

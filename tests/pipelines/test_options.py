@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.options import DEFAULT_SPLIT_BYTES, ModelFlags, ScoreOptions, add_score_arguments
+from pipelines.options import (
+    DEFAULT_SPLIT_BYTES,
+    ModelFlags,
+    ScoreOptions,
+    add_score_arguments,
+    add_source_arguments,
+)
+from pipelines.sources import source_class
 
 REQUIRED = ["--input", "in", "--model", "model.keras", "--output", "out"]
 
@@ -155,3 +162,17 @@ def test_arguments_are_named_as_the_flags():
     assert arguments["trust_model"] is True
     assert arguments["keep"] == ("a",)
     assert arguments["input"] == ("in",)
+
+
+def test_formats_share_the_limit_of_a_record() -> None:
+    parser = Parser()
+    add_source_arguments(parser)
+    flags = parser.parse_args([])
+    limits = {
+        name: source_class(name).from_args(flags).max_record_bytes
+        for name in ("tfrecord", "images", "csv", "jsonl")
+    }
+    assert limits == {"tfrecord": 2**28, "images": 2**28, "csv": 2**22, "jsonl": 2**28}
+    given = parser.parse_args(["--max_record_bytes", "1KiB"])
+    for name in limits:
+        assert source_class(name).from_args(given).max_record_bytes == 1024

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources import csv_rows
 from pipelines.sources.base import BLOCK_ROWS, InputError, ReadRequest
 from pipelines.sources.csv import CsvSource
 from pipelines.splits import InputFile, Split
@@ -114,8 +113,7 @@ def test_rows_count_records_and_not_lines(tmp_path):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(kinds=st.lists(st.sampled_from(["good", "short", "long", "blank", "quoted"]), max_size=60))
-def test_every_record_keeps_its_place(tmp_path, monkeypatch, kinds):
-    monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 64)
+def test_every_record_keeps_its_place(tmp_path, kinds):
     lines, good, bad = ["id,text"], [], []
     for kind in kinds:
         row = len(good) + len(bad)
@@ -128,19 +126,18 @@ def test_every_record_keeps_its_place(tmp_path, monkeypatch, kinds):
             lines.append(f"{row},a" if kind == "good" else f'{row},"a\n""b"')
             good.append(row)
     path = content(tmp_path / "a.csv", "\n".join(lines).encode())
-    source = CsvSource(types=(("id", "int64"),))
+    source = CsvSource(types=(("id", "int64"),), max_record_bytes=64)
     made = plan(source, content(tmp_path / "sound.csv", b"id,text\n1,a\n"))
     reading = read(keeping_all(source, made), Split(0, (str(path),)))
     assert reading.column("id") == reading.column("_row") == good
     assert reading.failed_rows == bad
 
 
-def test_a_quote_that_nothing_closes_ends_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 2000)
+def test_a_quote_that_nothing_closes_ends_the_file(tmp_path):
     lines = [f"{number},a" for number in range(2000)]
     lines[1000] = '1000,"a'
     path = content(tmp_path / "a.csv", ("id,x\n" + "\n".join(lines)).encode())
-    reading = read_file(CsvSource(), path)
+    reading = read_file(CsvSource(max_record_bytes=2000), path)
     assert reading.column("id") == list(range(1000))
     [failure] = reading.failures
     assert failure[:4] == (str(path), 1000, "read", "DamagedFileError")
@@ -175,10 +172,9 @@ def test_types_are_those_of_the_first_middle_and_last_file(tmp_path):
     assert plan(CsvSource(), *paths).schema.field("x").type == pa.float64()
 
 
-def test_integers_that_feed_floats_may_have_fractions_later(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 100)
+def test_integers_that_feed_floats_may_have_fractions_later(tmp_path):
     path = write(tmp_path / "a.csv", [[1]] * 400 + [[1.5]], header=["x"])
-    source = CsvSource()
+    source = CsvSource(max_record_bytes=100)
     made = plan(source, path)
     assert made.schema.field("x").type == pa.int64()
     fed = source.prepared(ReadRequest(made.schema, fed={"x": TensorField("x", "float32")}))

@@ -198,8 +198,7 @@ def test_a_record_longer_than_any_window_is_passed(size, monkeypatch):
     ),
     split_bytes=st.integers(5, 100),
 )  # fmt: skip
-def test_bad_records_are_failures_at_their_own_bytes(tmp_path, monkeypatch, kinds, split_bytes):
-    monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 64)
+def test_bad_records_are_failures_at_their_own_bytes(tmp_path, kinds, split_bytes):
     texts = {"good": b"1,a", "short": b"1", "long": b"1,a,b", "bytes": b"1,\xff", "blank": b"",
              "huge": b"1," + b"x" * 80, "quoted": b'1,"a\n""b\r\n"'}  # fmt: skip
     data, good, bad = b"id,x\n", [], []
@@ -210,7 +209,7 @@ def test_bad_records_are_failures_at_their_own_bytes(tmp_path, monkeypatch, kind
     path = tmp_path / "a.csv"
     path.write_bytes(data)
     assume(len(data) > split_bytes)
-    source = CsvSource(types=(("id", "int64"), ("x", "string")))
+    source = CsvSource(types=(("id", "int64"), ("x", "string")), max_record_bytes=64)
     parts, whole, _ = read_in_splits(source, path, split_bytes)
     assert parts == whole
     assert parts.column("_row") == [at for at, _ in good]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pipelines.sources.framing import (
     Framed,
     Gap,
+    LongRecord,
     framed,
     masked_checksum,
     record_length,
@@ -187,3 +189,62 @@ def test_regrouping_keeps_offsets_and_gaps_in_their_place():
         Framed([b"e"], [], 200),
     ]
     assert groups[1].offsets.tolist() == [135, 152]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 60), min_size=1, max_size=12),
+    most=st.integers(0, 60),
+    size=st.integers(1, 400),
+    stop=st.none() | st.integers(1, 900),
+    knows_size=st.booleans(),
+)
+def test_records_that_are_too_long_are_passed_by(sizes, most, size, stop, knows_size):
+    records = [bytes([index]) * length for index, length in enumerate(sizes)]
+    data = frames(records)
+    found: dict[int, bytes | None] = {}
+    end = 0
+    for group in framed(pieces(data, size), len(data) if knows_size else None, 0, stop, most):
+        if isinstance(group, LongRecord):
+            found[group.offset] = None
+        else:
+            found.update(zip(group.offsets.tolist(), group.records, strict=True))
+            assert not group.damaged
+        end = group.end
+    expected = {
+        offset: record if len(record) <= most else None
+        for offset, record in zip(offsets(records), records, strict=True)
+        if stop is None or offset < stop
+    }
+    assert found == expected
+    last = max(expected)
+    assert end == last + 16 + len(records[offsets(records).index(last)])
+
+
+def test_a_long_record_is_not_held():
+    length = struct.pack("<Q", 2**31 - 1)
+    held = [frame(b"ok"), length + struct.pack("<I", masked_checksum(length))]
+    chunk = bytes(2**20)
+
+    def chunks() -> Iterator[bytes]:
+        yield from held
+        for _ in range(2**11 - 1):
+            yield chunk
+        yield chunk[1:] + bytes(4) + frame(b"behind")
+
+    tracemalloc.start()
+    try:
+        found = list(framed(chunks(), max_record_bytes=1000))
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert [type(item) for item in found] == [Framed, LongRecord, Framed]
+    assert peak < 8 * 2**20
+
+
+def test_a_long_record_that_is_cut_off_is_damage_once():
+    data = frames([b"a", b"b" * 100])
+    found = framed(pieces(data[:-1], 10), max_record_bytes=50)
+    assert next(found) == Framed([b"a"], [])
+    with pytest.raises(DamagedFileError, match="the record at byte 17 is not complete"):
+        next(found)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import threading
 import uuid
 
@@ -13,7 +14,7 @@ from pipelines.sources.base import InputError, ReadRequest
 from pipelines.sources.images import MAX_FILES_PER_SPLIT, ImagesSource
 from pipelines.splits import InputFile
 from tests.pipelines.memory_filesystem import FILES, MemoryFileSystem
-from tests.pipelines.sources.reading import input_files, plan, read
+from tests.pipelines.sources.reading import input_files, keeping_all, plan, read
 
 
 def write(path, height=6, width=5, mode="RGB", seed=0):
@@ -151,9 +152,9 @@ def test_files_are_read_in_several_threads(tmp_path, monkeypatch):
     together = threading.Barrier(4, timeout=30)
     decode = images.decode_image
 
-    def decode_together(encoded, channels, **options):
+    def decode_together(*arguments):
         together.wait()
-        return decode(encoded, channels, **options)
+        return decode(*arguments)
 
     monkeypatch.setattr(images, "decode_image", decode_together)
     made = plan(ImagesSource(), *paths)
@@ -216,3 +217,26 @@ def test_missing_decoders_are_told_before_the_run(monkeypatch):
 def test_no_files_are_no_splits():
     made = ImagesSource().plan(input_files([]), 2**20)
     assert (made.splits, made.rows) == ((), 0)
+
+
+def test_large_images_and_files_fail_undecoded(tmp_path):
+    flags = argparse.ArgumentParser()
+    ImagesSource.add_arguments(flags)
+    sizes = {"a.png": (4, 5), "b.png": (4, 6), "c.png": (3, 3)}
+    for name, size in sizes.items():
+        Image.new("RGB", size).save(tmp_path / name)
+    (tmp_path / "d.png").write_bytes(bytes(301))
+    paths = sorted(tmp_path.iterdir())
+    limits = ["--max_image_pixels", "20", "--max_record_bytes", "300"]
+    source = ImagesSource.from_args(flags.parse_args(limits))
+    assert source == ImagesSource(max_pixels=20, max_record_bytes=300)
+    made = plan(source, *paths)
+    reading = read(keeping_all(source, made), made.splits[0], image_blocks=True)
+    assert reading.column("_source") == [str(paths[0]), str(paths[2])]
+    assert [failure[2:4] for failure in reading.failures] == [
+        ("decode", "ImageError"), ("read", "RecordSizeError"),
+    ]  # fmt: skip
+    assert "--max_image_pixels" in reading.failures[0].message
+    for wrong in ("0", "-1", "1e9", str(2**30 + 1)):
+        with pytest.raises(SystemExit):
+            flags.parse_args(["--max_image_pixels", wrong])

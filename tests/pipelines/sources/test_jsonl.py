@@ -264,3 +264,12 @@ def test_reads_from_other_filesystems():
 def test_no_files_are_no_splits():
     made = JsonLinesSource().plan(input_files([]), 2**20)
     assert (made.splits, made.rows) == ((), 0)
+
+
+def test_a_line_that_is_too_long_fails_alone(tmp_path):
+    path = write(tmp_path / "a.jsonl", [{"x": 1}, {"x": 1, "y": "a" * 80}, {"x": 3}])
+    reading = read_file(JsonLinesSource(max_record_bytes=80), path)
+    assert reading.column("_row") == [0, 2]
+    [failure] = reading.failures
+    assert failure[1:4] == (1, "read", "RecordSizeError")
+    assert "--max_record_bytes" in failure.message

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources import text_streams
 from pipelines.sources.streams import DamagedFileError
 from pipelines.sources.text_streams import (
     BYTE_ORDER_MARK,
@@ -80,9 +79,7 @@ def test_a_cut_costs_its_line_only():
 @given(texts=st.lists(st.integers(0, 30).map(lambda size: b"x" * size)), size=st.integers(1, 9))
 def test_a_line_that_is_too_long_comes_without_its_text(texts, size):
     whole = b"\n".join(texts)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_streams, "MAX_LINE_BYTES", 12)
-        found = given_lines(lines(pieces(whole, size)))
+    found = given_lines(lines(pieces(whole, size), max_line_bytes=12))
     starts = line_starts(whole)
     assert [start for start, _ in found] == [
         start for start, text in zip(starts, texts, strict=False) if text
@@ -92,10 +89,9 @@ def test_a_line_that_is_too_long_comes_without_its_text(texts, size):
         assert text == (true if len(true) <= 12 else b"")
 
 
-def test_a_range_of_one_endless_line_is_not_read_to_its_end(monkeypatch):
-    monkeypatch.setattr(text_streams, "MAX_LINE_BYTES", 1000)
+def test_a_range_of_one_endless_line_is_not_read_to_its_end():
     endless = iter(lambda: b"x" * 100, None)
-    assert given_lines(lines(endless, 0, 3000)) == [(0, b"")]
+    assert given_lines(lines(endless, 0, 3000, 1000)) == [(0, b"")]
     assert list(behind_line_end(endless, 99, 3000)[1]) == []
 
 

@@ -346,3 +346,19 @@ def test_ranges_are_read_from_other_filesystems(tmp_path):
     assert len(made.splits) > 5
     readings = [read(keeping_all(source, made), split) for split in made.splits]
     assert [row["id"] for reading in readings for row in reading.rows] == list(range(500))
+
+
+@pytest.mark.parametrize("split_bytes", [2**20, 100])
+@pytest.mark.parametrize("compression", ["", "GZIP"])
+def test_a_record_that_is_too_long_fails_alone(tmp_path, compression, split_bytes):
+    records = [b"a", b"b" * 300, b"c", b"d" * 301]
+    path = write(tmp_path / "a.tfrecord", records, compression)
+    source = TFRecordSource(max_record_bytes=200)
+    made = plan(source, path, split_bytes=split_bytes)
+    readings = [read(raw(source, made), split) for split in made.splits]
+    assert [row["record"] for reading in readings for row in reading.rows] == [b"a", b"c"]
+    failures = [failure for reading in readings for failure in reading.failures]
+    in_bytes = made.row_unit == "byte"
+    assert [failure.row for failure in failures] == ([17, 350] if in_bytes else [1, 3])
+    assert {failure[2:4] for failure in failures} == {("read", "RecordSizeError")}
+    assert "--max_record_bytes" in failures[0].message
