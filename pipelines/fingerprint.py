@@ -30,6 +30,10 @@ FINGERPRINT_PARTS = (
 )
 
 
+# Characters of a value where two are told apart.
+_SHOWN = 24
+
+
 @dataclasses.dataclass(frozen=True)
 class Fingerprint:
     """The digest of a job and the parts it was made from.
@@ -43,9 +47,9 @@ class Fingerprint:
     parts: dict[str, Any]
 
     def differences(self, other: Fingerprint) -> list[str]:
-        """The parts in which another job differs, as `name: this → that`."""
+        """The parts in which another job differs, as `name: this → that`, each cut short."""
         return [
-            f"{name}: {_text(self.parts.get(name))} → {_text(other.parts.get(name))}"
+            f"{name}: {_short(self.parts.get(name))} → {_short(other.parts.get(name))}"
             for name in FINGERPRINT_PARTS
             if _text(self.parts.get(name)) != _text(other.parts.get(name))
         ]
@@ -80,6 +84,11 @@ def input_mark(files: Sequence[InputFile]) -> dict[str, Any]:
         "bytes": sum(file.size_bytes for file in files),
         "sha256": digest.hexdigest(),
     }
+
+
+def _short(value: Any) -> str:
+    text = _text(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _text(value: Any) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines import storage
 from pipelines.commit_records import CommitError, read_commit
 from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.report import build_report
+from pipelines.runs import read_runs
 from pipelines.sinks import sink_class
 from pipelines.splits import Split
 
@@ -24,9 +26,22 @@ _SPLITS_AT_A_TIME = 4096
 _NAMED_PROBLEMS = 100
 
 
-def verify_job(
-    plan: JobPlan, folder: OutputFolder, content: bool
-) -> tuple[list[dict[str, Any]], list[str]]:
+class Verified(NamedTuple):
+    """What became of a plan's splits.
+
+    Attributes:
+      records: the commit records that hold, in the plan's order. Only the last one of a
+        worker's process has its `run`, which tells totals.
+      problems: what is wrong with the other splits.
+      broken: names of those among them that have a record which does not hold.
+    """
+
+    records: list[dict[str, Any]]
+    problems: list[str]
+    broken: list[str]
+
+
+def verify_job(plan: JobPlan, folder: OutputFolder, content: bool) -> Verified:
     """Compares the record of every planned split with its files.
 
     Files are listed, not asked for one by one, so that each split costs an object store one
@@ -36,35 +51,36 @@ def verify_job(
       plan: the job's plan.
       folder: its output.
       content: whether to read the files, or to compare sizes alone.
-
-    Returns:
-      The records that hold, in the plan's order, and what is wrong with the others. Only the
-      last record of a worker's process has its `run`, which tells totals.
     """
     sink = sink_class(plan.output_format)()
     sizes = folder.sizes()
 
-    def look(split: Split) -> dict[str, Any] | str:
+    def look(split: Split) -> dict[str, Any] | CommitError | None:
         try:
-            record = read_commit(folder, split.name, sink, content, sizes.get)
+            return read_commit(folder, split.name, sink, content, sizes.get)
         except CommitError as error:
-            return str(error)
-        return record or f"expected split {split.name} to be committed. Received: no record of it."
+            return error
 
     records: list[dict[str, Any]] = []
     problems: list[str] = []
+    broken: list[str] = []
     last: dict[str, dict[str, Any]] = {}
     readers = _READERS if storage.is_local(folder.path) else _REMOTE_READERS
     with ThreadPoolExecutor(readers) as pool:
         # So many at a time: waiting ones take memory too.
         for start in range(0, len(plan.splits), _SPLITS_AT_A_TIME):
-            for found in pool.map(look, plan.splits[start : start + _SPLITS_AT_A_TIME]):
-                if isinstance(found, str):
-                    problems.append(found)
+            some = plan.splits[start : start + _SPLITS_AT_A_TIME]
+            for split, found in zip(some, pool.map(look, some), strict=True):
+                if isinstance(found, CommitError):
+                    problems.append(str(found))
+                    broken.append(split.name)
+                elif found is None:
+                    problems.append(
+                        f"expected split {split.name} to be committed. Received: no record of it.")
                 else:
                     records.append(found)
                     _keep_last_run(last, found)
-    return records, problems
+    return Verified(records, problems, broken)
 
 
 def _keep_last_run(last: dict[str, dict[str, Any]], record: dict[str, Any]) -> None:
@@ -88,19 +104,31 @@ def finish_job(plan: JobPlan, folder: OutputFolder) -> dict[str, Any]:
     compared by checksum; elsewhere sizes are compared, since checksums were taken while
     writing and reading all output would pass it through this one worker.
 
+    A record that does not hold is deleted, so that the next run does its split again.
+
     Returns:
       The report; its `succeeded` and `reasons` say how the job ended.
     """
-    records, problems = verify_job(plan, folder, content=storage.is_local(folder.path))
+    records, problems, broken = verify_job(
+        plan, folder, content=storage.is_local(folder.path))
     if len(problems) > _NAMED_PROBLEMS:
         more = len(problems) - _NAMED_PROBLEMS
         problems = [*problems[:_NAMED_PROBLEMS], f"{more:,} more splits are not as expected."]
-    report = build_report(plan, records, problems, ended_at=time.time())
+    runs = read_runs(folder)
+    if runs:
+        plan = dataclasses.replace(
+            plan,
+            arguments=runs[-1].arguments,
+            max_failed_fraction=runs[-1].max_failed_fraction)
+    report = build_report(
+        plan, records, problems, time.time(), [run.started_at for run in runs])
+    report["splits_withdrawn"] = len(broken)
     folder.write_json(folder.report, report)
     folder.sweep(split.name for split in plan.splits)
     if report["succeeded"]:
         storage.create(folder.success).close()
     else:
         storage.delete([folder.success])
+        storage.delete(folder.commit(name) for name in broken)
         _LOG.error("the job failed: %s", " ".join(report["reasons"]))
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,9 @@ SUCCESS = "_SUCCESS"
 
 _TEMPORARY_FILE = re.compile(r"(?:(\d{5,})-(?:failed-)?)?[0-9a-f]{32}\.[a-z]+")
 _TUNING_FILE = re.compile(r"[0-9a-f]{32}\.json")
+_RUN_FILE = re.compile(r"[0-9]{13,}-[0-9a-f]{8}\.json")
+# Of a folder without a plan: more than that cannot be what a killed command left.
+_LISTED_LEFTOVERS = 100
 
 
 class OutputError(ValueError):
@@ -46,9 +50,14 @@ class OutputFolder:
         """Path of a split's failed rows."""
         return storage.join(self.path, WORK_FOLDER, "failed", f"part-{split}.parquet")
 
+    @property
+    def commits_folder(self) -> str:
+        """Folder of the records of committed splits."""
+        return storage.join(self.path, WORK_FOLDER, "commits")
+
     def commit(self, split: str) -> str:
         """Path of the record that a split is committed."""
-        return storage.join(self.path, WORK_FOLDER, "commits", f"{split}.json")
+        return storage.join(self.commits_folder, f"{split}.json")
 
     def temporary(self, stem: str, suffix: str) -> str:
         """Path of a file on its way; `stem` begins with the split's name, if it is a split's."""
@@ -62,6 +71,20 @@ class OutputFolder:
     def plan(self) -> str:
         """Path of the plan."""
         return storage.join(self.path, WORK_FOLDER, "plan.json")
+
+    @property
+    def inputs(self) -> str:
+        """Path of the list of files that the plan was made from."""
+        return storage.join(self.path, WORK_FOLDER, "inputs.json")
+
+    @property
+    def runs_folder(self) -> str:
+        """Folder of what is known of the commands that worked on the job."""
+        return storage.join(self.path, WORK_FOLDER, "runs")
+
+    def run(self, name: str) -> str:
+        """Path of what is known of one of them."""
+        return storage.join(self.runs_folder, f"{name}.json")
 
     @property
     def report(self) -> str:
@@ -80,11 +103,10 @@ class OutputFolder:
 
     def sizes(self) -> dict[str, int]:
         """Sizes by path of all parts, failed parts and commit records that are there."""
-        commits = storage.join(self.path, WORK_FOLDER, "commits")
         return (
             storage.sizes_in(self.path, "part-")
             | storage.sizes_in(self.failed_folder, "part-")
-            | storage.sizes_in(commits))
+            | storage.sizes_in(self.commits_folder))
 
     def write(self, path: str, data: bytes) -> None:
         """Writes one of the folder's small files at once."""
@@ -125,16 +147,15 @@ class OutputFolder:
                 "see the same --output as the command that starts them.")
         return plan
 
-    def check(self, inputs: Sequence[str], suffix: str, overwrite: bool) -> JobPlan | None:
-        """Refuses a folder that a new job must not or cannot write to; leaves no trace.
+    def check(self, inputs: Sequence[str], suffix: str) -> JobPlan | None:
+        """Refuses a folder that a job must not or cannot write to; leaves no trace.
 
         Args:
           inputs: the job's inputs as given: files, folders, globs.
           suffix: of the parts to be written.
-          overwrite: whether the output of an earlier job may go.
 
         Returns:
-          The plan of an earlier job, whose output may be deleted; `begin` does.
+          The plan of an earlier job that is there, to be resumed or to be deleted by `begin`.
 
         Raises:
           OutputError: says which of the reasons it is.
@@ -151,21 +172,16 @@ class OutputFolder:
                 "Choose another --output.")
         try:
             plan = self.read_plan()
-            first = next(storage.list_files(self.path, limit=1), None)
+            first = None if plan is not None else self._first_file()
         except OutputError:
             raise
         except (OSError, ValueError) as error:
             raise self._unusable(error) from error
-        if plan is None and first is not None:
+        if first is not None:
             raise OutputError(
                 f"expected an output folder that is empty, new or mirrorbeam's own. Received: "
                 f"{self.path}, which holds {first} and no {WORK_FOLDER}/plan.json. "
                 "Choose another --output; --overwrite does not touch what is not its own.")
-        if plan is not None and not overwrite:
-            raise OutputError(
-                f"expected an output folder without a job. Received: {self.path}, which holds a "
-                f"job of {len(plan.splits)} splits. Choose another --output, or delete that "
-                "job's output with --overwrite.")
         try:
             self._try_writing()
         except (OSError, ValueError) as error:
@@ -191,11 +207,13 @@ class OutputFolder:
         names = [split.name for split in plan.splits]
         suffix = sink_class(plan.output_format).suffix
         storage.delete([self.success, self.html_report, self.report])
+        _delete_in(self.runs_folder, _RUN_FILE.fullmatch)
         storage.delete(self.commit(name) for name in names)
         storage.delete(self.failed_part(name) for name in names)
         storage.delete(self.part(name, suffix) for name in names)
         self.sweep(names)
         _delete_in(storage.join(self.path, WORK_FOLDER, "tuning"), _TUNING_FILE.fullmatch)
+        storage.delete([self.inputs])
         storage.delete([self.plan])
 
     def sweep(self, splits: Iterable[str]) -> None:
@@ -207,6 +225,19 @@ class OutputFolder:
             return match is not None and (match[1] is None or match[1] in names)
 
         _delete_in(storage.join(self.path, WORK_FOLDER, "tmp"), is_leftover)
+
+    def tidy(self) -> None:
+        """Removes the local folder of files on their way if nothing is in it."""
+        _delete_in(storage.join(self.path, WORK_FOLDER, "tmp"), lambda name: False)
+
+    def _first_file(self) -> str | None:
+        """A file that is there, but for those that a command left which was killed at once."""
+        temporary = storage.join(self.path, WORK_FOLDER, "tmp")
+        for path in storage.list_files(self.path, limit=_LISTED_LEFTOVERS):
+            folder, _, name = path.rpartition("/")
+            if folder != temporary or _TEMPORARY_FILE.fullmatch(name) is None:
+                return path
+        return None
 
     def _try_writing(self) -> None:
         probe = self.temporary(uuid.uuid4().hex, "probe")
@@ -230,8 +261,10 @@ def _delete_in(folder: str, is_own: Callable[[str], object]) -> None:
     for path in list(storage.list_files(folder)):
         if is_own(path.rpartition("/")[2]):
             storage.delete([path])
-    if storage.is_local(folder) and os.path.isdir(folder) and not os.listdir(folder):
-        os.rmdir(folder)
+    if storage.is_local(folder):
+        # Another process may have put a file there.
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
 
 
 def _missing_folders(folder: str) -> list[str]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 
+from pipelines.commit_records import CommitError, read_commit
 from pipelines.output_folder import OutputFolder
+from pipelines.sinks.base import Sink
 from pipelines.splits import Split
+
+_LOG = logging.getLogger(__name__)
 
 
 class PlannedSplits(beam.PTransform):
@@ -26,6 +31,30 @@ class PlannedSplits(beam.PTransform):
     def expand(self, begin: Any) -> Any:
         """Adds the reading of the plan; the splits are not spread over workers yet."""
         return begin | beam.Impulse() | beam.ParDo(_ReadPlanDoFn(self._folder))
+
+
+class UncommittedDoFn(beam.DoFn):
+    """Passes on the splits that are left to do.
+
+    Each worker looks for itself, when it is about to read a split: what an earlier run
+    committed is not done again, nor is what this one did before its runner started it anew.
+    """
+
+    def __init__(self, folder: str, sink: Sink) -> None:
+        """Takes the output folder and the format of its parts."""
+        self._folder = folder
+        self._sink = sink
+
+    def process(self, split: Split) -> Iterator[Split]:
+        """Yields the split unless a record of it agrees with the sizes of its files."""
+        try:
+            record = read_commit(
+                OutputFolder(self._folder), split.name, self._sink, content=False)
+        except CommitError as error:
+            _LOG.warning("doing split %s again: %s", split.name, error)
+            record = None
+        if record is None:
+            yield split
 
 
 class _ReadPlanDoFn(beam.DoFn):

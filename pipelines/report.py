@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.plan import JobPlan
 from pipelines.verdict import busy_share, judge, merged_stages
+from pipelines.working_times import last_runs, working_times
 
 REPORT_VERSION = 1
 # A handful of bad rows never fails a job, however small it is.
@@ -33,6 +34,7 @@ def build_report(
     commits: Sequence[Mapping[str, Any]],
     problems: Sequence[str],
     ended_at: float,
+    run_starts: Sequence[float] = (),
 ) -> dict[str, Any]:
     """The job's report as plain JSON values.
 
@@ -41,11 +43,12 @@ def build_report(
       commits: commit records that agree with their files, of as many splits as have one.
       problems: what else keeps the job from having succeeded, such as missing splits.
       ended_at: seconds since 1970.
+      run_starts: when each command that worked on the job was given, in their order.
 
     Returns:
       Rows are counts of all splits; rates are rows per second. `rows_per_second` is over
       the time from the first worker's being ready (where a worker says when it was) to the
-      last commit, and `model_rows_per_second` is what the workers' models alone did in
+      last commit, of each run, and `model_rows_per_second` is what the workers' models alone did in
       their warm-up, added up; `rate_of_model` is the ratio of both.
     """
     rows = sum(commit["rows_in"] for commit in commits)
@@ -53,15 +56,9 @@ def build_report(
     excess = too_many_failed(failed, rows, plan.max_failed_fraction)
     reasons = [*problems, *([excess] if excess else [])]
     workers = last_runs(commits)
-    last_commit_at = max((commit["ended_at"] for commit in commits), default=ended_at)
-    ready_at = min(
-        (worker["ready_at"] for worker in workers if worker.get("ready_at")),
-        default=plan.started_at)
-    # A predictor that served an earlier job of its process was ready before this one.
-    scoring_seconds = last_commit_at - max(ready_at, plan.started_at)
-    rate = rows / scoring_seconds if scoring_seconds > 0 else None
-    model_rates = [worker.get("model_rows_per_second") for worker in workers]
-    model_rate = sum(filter(None, model_rates)) or None
+    times = working_times(commits, run_starts or (plan.started_at,))
+    rate = rows / times.scoring_seconds if times.scoring_seconds > 0 else None
+    model_rate = times.model_rows_per_second
     devices = sorted({name for worker in workers for name in worker.get("devices", ())})
     stages, busy = merged_stages(workers), busy_share(workers)
     source = str(plan.fingerprint.parts.get("input_format"))
@@ -82,7 +79,8 @@ def build_report(
         "started_at": _iso(plan.started_at),
         "ended_at": _iso(ended_at),
         "seconds": round(ended_at - plan.started_at, 3),
-        "scoring_seconds": round(scoring_seconds, 3),
+        "runs": max(1, len(run_starts)),
+        "scoring_seconds": round(times.scoring_seconds, 3),
         "rows_per_second": _rounded(rate),
         "model_rows_per_second": _rounded(model_rate),
         "rate_of_model": _rounded(rate / model_rate if rate and model_rate else None),
@@ -97,16 +95,6 @@ def build_report(
         "fingerprint": plan.fingerprint.digest,
         "arguments": plan.arguments,
     }
-
-
-def last_runs(commits: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The last description that each worker process left in the commits: its totals."""
-    runs: dict[str, dict[str, Any]] = {}
-    for commit in sorted(commits, key=lambda commit: commit["ended_at"]):
-        run = commit.get("run")
-        if run:
-            runs[str(run.get("process"))] = run
-    return [runs[process] for process in sorted(runs)]
 
 
 def installed_versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import sys
@@ -18,15 +19,21 @@ from pipelines import dataflow, storage
 from pipelines.beam_options import pipeline_options, read_in_threads, worker_place
 from pipelines.commit_stage import CommitDoFn, FinishJob
 from pipelines.errors import CommandError
+from pipelines.finish import finish_job
+from pipelines.job_fingerprint import plain_arguments
 from pipelines.native_logs import import_tensorflow
 from pipelines.options import ScoreOptions
-from pipelines.planned_splits import PlannedSplits
+from pipelines.output_folder import OutputFolder
+from pipelines.planned_inputs import PlannedInputs
+from pipelines.planned_splits import PlannedSplits, UncommittedDoFn
 from pipelines.profiling import ProfileDoFn
 from pipelines.progress import ProgressDoFn
 from pipelines.read_stage import ReadDoFn, without_images
+from pipelines.resume import warn_of_another_run
+from pipelines.runs import Run, end_run, start_run
 from pipelines.sources.images import IMAGE_COLUMN
 from pipelines.summary import describe_plan, describe_report
-from pipelines.validation import Job, check_job
+from pipelines.validation import CommittedJob, Job, check_job
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -34,6 +41,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 EXIT_DONE, EXIT_FAILED = 0, 1
+
+# Splits whose files are found damaged at the end are done again at once, but not for ever.
+_MOST_RUNS = 3
 
 
 def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
@@ -55,18 +65,62 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
     dataflow.prepare(options, beam_options)
     pipeline = _pipeline(beam_options)
     import_tensorflow()
-    job = check_job(options, workers=worker_place(beam_options), started_at=started_at)
+    workers = worker_place(beam_options)
+    for runs_left in reversed(range(_MOST_RUNS)):
+        job = check_job(options, workers=workers, started_at=started_at)
+        if isinstance(job, CommittedJob):
+            code, again = _finish(job, started_at)
+        else:
+            code, again = _score(pipeline, beam_options, beam_arguments, job)
+        if not again or not runs_left:
+            break
+        # What `--overwrite` was for is gone; the splits that hold stay.
+        options = dataclasses.replace(options, overwrite=False)
+        pipeline, started_at = _pipeline(beam_options), time.time()
+    return code
+
+
+def _score(
+    pipeline: beam.Pipeline,
+    beam_options: PipelineOptions,
+    beam_arguments: Sequence[str],
+    job: Job,
+) -> tuple[int, bool]:
+    """Runs what is left of a job; gives the exit code and whether splits are to be redone."""
     try:
         sys.stdout.write(describe_plan(job))
-        if options.dry_run:
-            return EXIT_DONE
-        read_in_threads(beam_options, beam_arguments, len(job.plan.splits))
+        if job.options.dry_run:
+            return EXIT_DONE, False
+        left = len(job.plan.splits) - job.committed
+        read_in_threads(pipeline.options, beam_arguments, left)
         build(pipeline, job)
-        _claim_folder(job)
-        return _run(pipeline, beam_options, job)
+        run_of_job = _claim_folder(job, _is_detached(beam_options))
+        code, again = _run(pipeline, beam_options, job)
+        _end_run(job.folder, run_of_job, code)
+        return code, again
     finally:
         if job.lease is not None:
             job.lease.release()
+
+
+def _finish(job: CommittedJob, started_at: float) -> tuple[int, bool]:
+    """Finishes a job that has nothing left to score; gives what `_score` gives."""
+    splits = f"{len(job.plan.splits):,}"
+    done = f"nothing is left to score: {splits} of {splits} splits are committed"
+    if job.options.dry_run:
+        sys.stdout.write(f"{done}\n")
+        return EXIT_DONE, False
+    if job.finished:
+        sys.stdout.write(f"{done}, and the job has succeeded\n")
+        report = json.loads(storage.read_existing(job.folder.report))
+    else:
+        sys.stdout.write(f"{done}\n")
+        run_of_job = _start_run(job.folder, job.options, started_at, detached=False)
+        report = finish_job(job.plan, job.folder)
+        _end_run(job.folder, run_of_job, EXIT_DONE if report["succeeded"] else EXIT_FAILED)
+    sys.stdout.write(describe_report(report, job.folder))
+    code = EXIT_DONE if report["succeeded"] else EXIT_FAILED
+    return code, bool(report.get("splits_withdrawn")) and not report["succeeded"]
 
 
 def build(pipeline: beam.Pipeline, job: Job) -> Any:
@@ -78,6 +132,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> Any:
         pipeline
         | "Splits" >> PlannedSplits(job.folder.path)
         | "Spread" >> beam.Reshuffle()
+        | "Uncommitted" >> beam.ParDo(UncommittedDoFn(job.folder.path, job.sink))
         | "Read" >> beam.ParDo(ReadDoFn(source, job.feeding.padded, run_name))
         | "Predict" >> job.predict
     )
@@ -105,16 +160,43 @@ def _pipeline(options: PipelineOptions) -> beam.Pipeline:
         ) from error
 
 
-def _claim_folder(job: Job) -> None:
+def _claim_folder(job: Job, detached: bool) -> Run:
+    """Makes the output folder the job's, or goes on with it."""
     try:
-        job.folder.begin(job.plan, job.earlier)
+        if job.resumes:
+            warn_of_another_run(job.folder)
+            # They tell of an earlier run, and a later one must not be taken for it.
+            storage.delete([job.folder.success, job.folder.html_report, job.folder.report])
+        else:
+            job.folder.begin(job.plan, job.earlier)
+        if not job.resumes or storage.size_bytes(job.folder.inputs) is None:
+            inputs = PlannedInputs(job.files, job.input_schema)
+            job.folder.write(job.folder.inputs, inputs.to_json().encode())
+        started_at = time.time() if job.resumes else job.plan.started_at
+        return _start_run(job.folder, job.options, started_at, detached)
     except OSError as error:
         raise CommandError(
             f"expected an output folder that can be written. Received: {error}."
         ) from error
 
 
-def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> int:
+def _start_run(
+    folder: OutputFolder, options: ScoreOptions, started_at: float, detached: bool
+) -> Run:
+    return start_run(
+        folder, plain_arguments(options), options.max_failed_fraction, started_at, detached
+    )
+
+
+def _end_run(folder: OutputFolder, run_of_job: Run, code: int) -> None:
+    """Notes how a run ended; that it cannot be noted is no reason for it to end otherwise."""
+    try:
+        end_run(folder, run_of_job, time.time(), code)
+    except OSError as error:
+        _LOG.warning("the end of this run could not be noted: %s", error)
+
+
+def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> tuple[int, bool]:
     try:
         result = pipeline.run()
         return _outcome(result, options, job)
@@ -122,15 +204,17 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> int:
         # Beam has logged where it was raised.
         _LOG.error("the job failed: %s: %s", type(error).__name__, error)
         _LOG.debug("raised by the runner", exc_info=True)
-        return EXIT_FAILED
+        return EXIT_FAILED, False
 
 
-def _outcome(result: PipelineResult, options: PipelineOptions, job: Job) -> int:
+def _outcome(
+    result: PipelineResult, options: PipelineOptions, job: Job
+) -> tuple[int, bool]:
     if _is_detached(options) and not PipelineState.is_terminal(result.state):
         sys.stdout.write(
             f"submitted: it finishes by itself, and {job.folder.success} appears when it has\n"
         )
-        return EXIT_DONE
+        return EXIT_DONE, False
     state = result.wait_until_finish()
     data = storage.read_bytes(job.folder.report)
     if data is None:
@@ -138,10 +222,15 @@ def _outcome(result: PipelineResult, options: PipelineOptions, job: Job) -> int:
             "the job ended as %s without a report in %s",
             state or PipelineState.UNKNOWN, job.folder.report,
         )  # fmt: skip
-        return EXIT_FAILED
+        return EXIT_FAILED, False
     report = json.loads(data)
     sys.stdout.write(describe_report(report, job.folder))
-    return EXIT_DONE if report["succeeded"] else EXIT_FAILED
+    if report["succeeded"]:
+        return EXIT_DONE, False
+    withdrawn = report["splits_withdrawn"]
+    if withdrawn:
+        _LOG.warning("%d splits whose files were not as committed are to be redone", withdrawn)
+    return EXIT_FAILED, withdrawn > 0
 
 
 def _is_detached(options: PipelineOptions) -> bool:

@@ -156,6 +156,20 @@ def sizes_in(folder: str, start: str = "") -> dict[str, int]:
         metadata.path: metadata.size_in_bytes for metadata in _listed(join(folder, f"{start}*"))}
 
 
+def last_modified_in(folder: str) -> float | None:
+    """When a file directly in a folder was last written, in seconds since 1970.
+
+    None where the folder has no file, or its filesystem does not tell.
+    """
+    if is_local(folder):
+        if not os.path.isdir(folder):
+            return None
+        with os.scandir(folder) as entries:
+            return max((entry.stat().st_mtime for entry in entries), default=None)
+    times = [metadata.last_updated_in_seconds for metadata in _listed(join(folder, "*"))]
+    return max(times, default=None) or None
+
+
 def _listed(pattern: str, limit: int | None = None) -> list[Any]:
     (match,) = retried(
         lambda: _filesystem(pattern).match([pattern], [limit]), f"listing {pattern}")

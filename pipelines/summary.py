@@ -17,6 +17,8 @@ def describe_plan(job: Job) -> str:
     rows = f"{job.plan.rows:,} rows" if job.plan.rows is not None else "rows to be counted"
     size = _size(sum(file.size_bytes for file in job.files))
     files, splits = _counted(len(job.files), "file"), _counted(len(job.plan.splits), "split")
+    if job.resumes:
+        splits += f", {job.committed:,} of them committed already"
     lines = {
         "input": f"{job.feeding.source.name}, {files}, {size}, {rows}, {splits}",
         "model": f"{job.model.spec.path} ({job.model.kind}, {job.model.signature.name})",
@@ -67,7 +69,8 @@ def _rate(report: Mapping[str, Any]) -> str:
             f", {report['rate_of_model']:.0%} of the model alone "
             f"({report['model_rows_per_second']:,.0f} rows/s)"
         )
-    return f"{text}, {report['seconds']:.1f} s in all"
+    runs = f", {report['runs']} runs" if report["runs"] > 1 else ""
+    return f"{text}, {report['seconds']:.1f} s in all{runs}"
 
 
 def _table(lines: Mapping[str, str]) -> str:

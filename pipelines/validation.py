@@ -14,12 +14,14 @@ from pipelines.beam_options import WorkerPlace
 from pipelines.device_check import check_devices
 from pipelines.errors import CommandError
 from pipelines.feeding import Feeding, choose_feeding, scored_schema
-from pipelines.fingerprint import Fingerprint, fingerprint, input_mark
 from pipelines.image_padding import sizes_differ
 from pipelines.inputs import input_patterns, match_files
+from pipelines.job_fingerprint import job_fingerprint, plain_arguments
 from pipelines.options import InferenceOptions, ModelFlags, ScoreOptions
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan, columns_as_text
+from pipelines.planned_inputs import PlannedInputs, read_inputs
+from pipelines.resume import committed_splits, is_finished, require_same_job
 from pipelines.sinks import sink_class
 from pipelines.sinks.base import Sink, SinkError, arranged_schema
 from pipelines.sources.base import Source, SourcePlan
@@ -87,6 +89,9 @@ class Job:
       predict: from blocks to scored blocks.
       lease: the right to the loaded model, where it is loaded already; to be released.
       earlier: plan of a job whose output `--overwrite` gives up.
+      input_schema: all columns that the source can give.
+      committed: splits that an earlier run of this job has committed.
+      resumes: whether the plan is one that the folder holds already.
     """
 
     options: ScoreOptions
@@ -100,9 +105,28 @@ class Job:
     lease: Lease | None
     folder: OutputFolder
     earlier: JobPlan | None
+    input_schema: pa.Schema
+    committed: int = 0
+    resumes: bool = False
 
 
-def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float) -> Job:
+@dataclasses.dataclass(frozen=True)
+class CommittedJob:
+    """A command whose job is in its output folder with every split committed.
+
+    Attributes:
+      finished: it has succeeded too.
+    """
+
+    options: ScoreOptions
+    plan: JobPlan
+    folder: OutputFolder
+    finished: bool
+
+
+def check_job(
+    options: ScoreOptions, *, workers: WorkerPlace, started_at: float
+) -> Job | CommittedJob:
     """Checks a command against the model, the input, the output and the devices.
 
     Where the workers are threads of this process the model is loaded and traced now, once and
@@ -113,6 +137,9 @@ def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float)
       workers: where they will run; those elsewhere check their devices themselves.
       started_at: seconds since 1970.
 
+    Returns:
+      What to run; or, without a look at the devices' memory, that nothing is left to run.
+
     Raises:
       CommandError: the command cannot be carried out; the message says why.
     """
@@ -121,7 +148,8 @@ def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float)
         if options.max_host_memory is not None:
             sink = sink.bounded(max(1, options.max_host_memory // _PART_SHARE))
         folder = OutputFolder(options.output)
-        earlier = folder.check(input_patterns(options.input), sink.suffix, options.overwrite)
+        earlier = folder.check(input_patterns(options.input), sink.suffix)
+        resumed = None if options.overwrite else earlier
         if workers != "elsewhere":
             check_devices(options.devices, options.logical_devices)
         if workers == "process" and (options.preprocess or options.model.custom_objects):
@@ -134,7 +162,20 @@ def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float)
             complete=_needs_outputs(options, sink, workers),
         )
         name, files = match_files(options.input, options.input_format)
-        source, planned = plan_source(name, files, options)
+        mark = job_fingerprint(
+            options, model.digest, model.signature.name, name, files,
+            function.digest if function else None,
+        )
+        committed = 0
+        known = None
+        if resumed is not None:
+            known = read_inputs(folder)
+            require_same_job(folder, resumed, known, mark, files)
+            committed = len(committed_splits(folder, resumed))
+            if committed == len(resumed.splits):
+                return CommittedJob(options, resumed, folder, is_finished(folder))
+            _note_split_bytes(options, resumed)
+        source, planned = _source_plan(name, files, options, resumed, known)
         differ = source.name == "images" and sizes_differ(files)
         feeding = _feeding(options, source, planned, model.signature, function, differ)
         lease = None
@@ -152,20 +193,20 @@ def check_job(options: ScoreOptions, *, workers: WorkerPlace, started_at: float)
         output_schema = _check_outputs(model.signature, feeding, sink, options.provenance)
         predict = PredictBlocks(model.spec, **_score_arguments(options, feeding))
         undo.pop_all()
-    plan = JobPlan(
+    plan = resumed or JobPlan(
         splits=numbered(planned.splits),
         row_unit=planned.row_unit or source.row_unit,
         columns=columns_as_text(planned.schema),
         output_format=sink.name,
-        fingerprint=_fingerprint(options, model, source, files, function),
-        arguments=_plain(options.as_arguments()),
+        fingerprint=mark,
+        arguments=plain_arguments(options),
         max_failed_fraction=options.max_failed_fraction,
         started_at=started_at,
         rows=planned.rows,
     )
     return Job(
         options, plan, model, tuple(files), feeding, sink, output_schema, predict, lease,
-        folder, earlier,
+        folder, None if resumed else earlier, planned.schema, committed, resumed is not None,
     )  # fmt: skip
 
 
@@ -228,6 +269,31 @@ def plan_source(
             f"expected input files that can be read. Received: {type(error).__name__}: {error}. "
             "Check the path and its permissions."
         ) from error
+
+
+def _source_plan(
+    name: str,
+    files: Sequence[InputFile],
+    options: ScoreOptions,
+    resumed: JobPlan | None,
+    known: PlannedInputs | None,
+) -> tuple[Source, SourcePlan]:
+    """How the input is read: as it was planned already, where that is known."""
+    if resumed is None or known is None:
+        return plan_source(name, files, options)
+    from pipelines.sources import source_class
+
+    source = source_class(name).from_args(options.format_flags)
+    return source, SourcePlan(resumed.splits, known.schema, resumed.rows)
+
+
+def _note_split_bytes(options: ScoreOptions, resumed: JobPlan) -> None:
+    planned = resumed.arguments.get("split_bytes")
+    if planned != options.split_bytes:
+        _LOG.info(
+            "--split_bytes %d is passed over: the job was planned with %s and keeps its splits",
+            options.split_bytes, planned,
+        )  # fmt: skip
 
 
 def _feeding(
@@ -308,37 +374,3 @@ def _tensor_specs(feeding: Feeding) -> dict[str, tf.TensorSpec]:
         column: tf.TensorSpec(field.shape, tf.as_dtype(field.dtype))
         for column, field in feeding.spec.items()
     }
-
-
-def _fingerprint(
-    options: ScoreOptions,
-    model: Model,
-    source: Source,
-    files: Sequence[InputFile],
-    function: UserFunction | None,
-) -> Fingerprint:
-    return fingerprint(
-        {
-            "inputs": input_mark(files),
-            "input_format": source.name,
-            "format_flags": _plain(vars(options.format_flags)),
-            "model_digest": model.digest,
-            "signature": model.signature.name,
-            "builder": options.model.builder,
-            "custom_objects": dict(options.model.custom_objects),
-            "precision": options.precision,
-            "input_map": dict(options.input_map),
-            "image_size": _plain(options.image_size),
-            "preprocess": function and function.digest,
-            "keep": _plain(options.keep),
-            "output_format": options.output_format,
-            "provenance": options.provenance,
-        }
-    )
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON can hold it."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -18,13 +18,13 @@ def tree(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def check(path: Path | str, overwrite: bool = False, given: str = "/nowhere/in") -> JobPlan | None:
-    return OutputFolder(str(path)).check([given], "parquet", overwrite)
+def check(path: Path | str, given: str = "/nowhere/in") -> JobPlan | None:
+    return OutputFolder(str(path)).check([given], "parquet")
 
 
-def refusal(path: Path | str, overwrite: bool = False, given: str = "/nowhere/in") -> str:
+def refusal(path: Path | str, given: str = "/nowhere/in") -> str:
     with pytest.raises(OutputError) as caught:
-        check(path, overwrite, given)
+        check(path, given)
     message = str(caught.value)
     assert message.startswith("expected ")
     assert "Received: " in message
@@ -55,41 +55,47 @@ def test_new_and_empty_folders_are_fine_and_stay_untouched(tmp_path: Path) -> No
     assert check(tmp_path / "new" / "deep") is None
     assert tree(tmp_path) == set()
     (tmp_path / "empty" / "also empty").mkdir(parents=True)
-    for overwrite in (False, True):
-        assert check(tmp_path / "empty", overwrite) is None
-        assert tree(tmp_path) == {"empty", "empty/also empty"}
+    assert check(tmp_path / "empty") is None
+    assert tree(tmp_path) == {"empty", "empty/also empty"}
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", ["notes.txt", "_SUCCESS", "sub/part-00000.parquet"])
-def test_a_folder_with_files_and_no_plan_is_refused_always(
-    tmp_path: Path, name: str, overwrite: bool
-) -> None:
+def test_a_folder_with_files_and_no_plan_is_refused_always(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
-    message = refusal(tmp_path, overwrite)
+    message = refusal(tmp_path)
     assert f"which holds {tmp_path / name} and no _mirrorbeam/plan.json" in message
     assert (tmp_path / name).read_text() == "mine"
 
 
-def test_a_folder_with_a_job_needs_overwrite(tmp_path: Path) -> None:
+def test_the_plan_of_an_earlier_job_is_given(tmp_path: Path) -> None:
     OutputFolder(str(tmp_path)).begin(plan(splits=3), earlier=None)
-    assert "which holds a job of 3 splits" in refusal(tmp_path)
-    assert check(tmp_path, overwrite=True) == plan(splits=3)
+    assert check(tmp_path) == plan(splits=3)
+
+
+def test_what_a_command_left_that_was_killed_while_it_wrote_its_plan_is_no_obstacle(
+    tmp_path: Path,
+) -> None:
+    leftover = tmp_path / f"_mirrorbeam/tmp/{uuid.uuid4().hex}.json"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_text("{")
+    assert check(tmp_path) is None
+    (tmp_path / "_mirrorbeam/tmp/mine.json").write_text("{")
+    assert "_mirrorbeam/tmp/mine.json and no" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["no json", "{}", "[]", '{"mirrorbeam_plan": 1}'])
 def test_a_plan_of_others_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "_mirrorbeam").mkdir()
     (tmp_path / "_mirrorbeam" / "plan.json").write_text(text)
-    message = refusal(tmp_path, overwrite=True)
+    message = refusal(tmp_path)
     assert "expected a plan of mirrorbeam in" in message
     assert ".." not in message
 
 
 def test_a_plan_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
     OutputFolder(str(tmp_path)).begin(plan(output_format="../../x"), earlier=None)
-    assert "expected a plan of mirrorbeam in" in refusal(tmp_path, overwrite=True)
+    assert "expected a plan of mirrorbeam in" in refusal(tmp_path)
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
@@ -122,7 +128,8 @@ def written_job(folder: OutputFolder, job: JobPlan) -> None:
             folder.temporary(f"{split.name}-failed-{uuid.uuid4().hex}", "parquet"),
         ):
             storage.create(path).close()
-    for path in (folder.success, folder.report, folder.html_report):
+    run = folder.run(f"1700000000000-{uuid.uuid4().hex[:8]}")
+    for path in (folder.success, folder.report, folder.html_report, folder.inputs, run):
         storage.create(path).close()
     folder.begin(job, earlier=None)
 
@@ -133,6 +140,7 @@ def test_clearing_deletes_the_jobs_own_files_and_nothing_else(tmp_path: Path) ->
     foreign = [
         "part-00002.parquet", "part-00000.csv", "notes.txt", "_mirrorbeam/commits/00002.json",
         "_mirrorbeam/failed/part-00009.parquet", "_mirrorbeam/tmp/mine.parquet",
+        "_mirrorbeam/runs/mine.json",
         f"_mirrorbeam/tmp/00005-{uuid.uuid4().hex}.parquet", "data/part-00000.parquet"]
     (tmp_path / "data").mkdir()
     for name in foreign:
@@ -145,7 +153,7 @@ def test_clearing_deletes_the_jobs_own_files_and_nothing_else(tmp_path: Path) ->
 def test_beginning_anew_leaves_the_new_plan_alone(tmp_path: Path) -> None:
     folder = OutputFolder(str(tmp_path))
     written_job(folder, plan(splits=2))
-    folder.begin(plan(splits=5, output_format="csv"), earlier=check(tmp_path, overwrite=True))
+    folder.begin(plan(splits=5, output_format="csv"), earlier=check(tmp_path))
     assert folder.read_plan() == plan(splits=5, output_format="csv")
     left = {name for name in tree(tmp_path) if (tmp_path / name).is_file()}
     assert left == {"_mirrorbeam/plan.json"}
@@ -165,10 +173,9 @@ def test_an_object_store_is_checked_and_cleared_alike() -> None:
     assert check(path) is None
     assert list(storage.list_files(path)) == []
     written_job(folder, plan(splits=2))
-    assert "which holds a job of 2 splits" in refusal(path)
-    found = check(path, overwrite=True)
+    found = check(path)
     assert found == plan(splits=2)
     folder.clear(found)
     assert list(storage.list_files(path)) == []
     storage.create(f"{path}/mine").close()
-    assert "no _mirrorbeam/plan.json" in refusal(path, overwrite=True)
+    assert "no _mirrorbeam/plan.json" in refusal(path)

@@ -488,7 +488,7 @@ def test_too_many_failed_rows_fail_the_job(made, tmp_path: Path):
     assert score(spec, path, tmp_path / "out") == 1
     assert not succeeded(tmp_path / "out", 100, failed=11)
     assert len(read_rows(tmp_path / "out")) == 89
-    flags = ("--max_failed_fraction", "0.2", "--overwrite")
+    flags = ("--max_failed_fraction", "0.2")
     assert score(spec, path, tmp_path / "out", *flags) == 0
     assert succeeded(tmp_path / "out", 100, failed=11)
 
@@ -643,7 +643,10 @@ def test_a_job_that_cannot_write_its_parts_fails_and_leaves_none(made, tmp_path:
     assert "File too large" in told
     assert "Commit" in told
     files = [file.name for file in (tmp_path / "out").rglob("*") if file.is_file()]
-    assert files == ["plan.json"]
+    assert sorted(name for name in files if "-" not in name) == ["inputs.json", "plan.json"]
+    [run] = (tmp_path / "out/_mirrorbeam/runs").iterdir()
+    assert json.loads(run.read_text())["exit_code"] == 1
+    assert len(files) == 3
 
 
 def test_the_command_in_a_process_of_its_own(made, tmp_path: Path):

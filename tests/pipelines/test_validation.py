@@ -154,15 +154,17 @@ def listing(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("*"))
 
 
-def test_an_output_in_use_is_refused_without_overwrite(
+def test_an_output_of_another_job_is_refused_without_overwrite(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     arguments = ["--model", str(place / "mlp.keras"), "--input", str(place / "good")]
     arguments += ["--output", str(tmp_path / "out"), "--devices", "CPU:0"]
     assert main(["score", *arguments]) == 0
     before = listing(tmp_path)
-    assert main(["score", *arguments]) == 2
-    assert "holds a job of 1 splits" in capsys.readouterr().err
+    assert main(["score", *arguments, "--provenance", "off"]) == 2
+    told = capsys.readouterr().err
+    assert "Received: another provenance: true → false. Give the same command" in told
+    assert "--overwrite" in told
     assert listing(tmp_path) == before
 
 

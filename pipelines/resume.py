@@ -1,0 +1,96 @@
+"""Going on with a job: whether it is the same one, and what is left of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+
+from pipelines import storage
+from pipelines.fingerprint import Fingerprint
+from pipelines.output_folder import OutputError, OutputFolder
+from pipelines.plan import JobPlan
+from pipelines.planned_inputs import PlannedInputs, changed_inputs
+from pipelines.runs import read_runs
+from pipelines.sinks import sink_class
+from pipelines.splits import InputFile
+
+_LOG = logging.getLogger(__name__)
+
+# A run elsewhere that showed no sign of life for so long is taken for dead.
+_RECENT_SECONDS = 300.0
+
+
+def require_same_job(
+    folder: OutputFolder,
+    earlier: JobPlan,
+    inputs: PlannedInputs | None,
+    now: Fingerprint,
+    files: Sequence[InputFile],
+) -> None:
+    """Refuses a command that would not go on with the folder's job.
+
+    Args:
+      folder: the output.
+      earlier: the plan that is there.
+      inputs: what it was made from, where that is known.
+      now: the command's fingerprint.
+      files: its input.
+
+    Raises:
+      OutputError: names what differs, and the ways out.
+    """
+    if earlier.fingerprint.digest == now.digest:
+        return
+    differences = earlier.fingerprint.differences(now)
+    changed = changed_inputs(inputs.files, files) if inputs is not None else []
+    if changed:
+        differences = [
+            f"inputs: {'; '.join(changed)}" if difference.startswith("inputs:") else difference
+            for difference in differences]
+    raise OutputError(
+        f"expected the command of the job that {folder.path} holds (as planned → as given). "
+        f"Received: another {'; another '.join(differences)}. Give the same command to go on with "
+        "that job; --overwrite deletes its output and starts anew, another --output leaves it.")
+
+
+def committed_splits(folder: OutputFolder, plan: JobPlan) -> frozenset[str]:
+    """Names of the splits whose record and part are there, from three listings.
+
+    What the records promise is compared with the files where it counts: before a worker
+    passes a split over, and before `_SUCCESS`.
+    """
+    sizes = folder.sizes()
+    suffix = sink_class(plan.output_format).suffix
+    return frozenset(
+        split.name for split in plan.splits
+        if folder.commit(split.name) in sizes and folder.part(split.name, suffix) in sizes)
+
+
+def is_finished(folder: OutputFolder) -> bool:
+    """Whether the job has succeeded and its parts are as large as its report says."""
+    if storage.size_bytes(folder.success) is None:
+        return False
+    data = storage.read_bytes(folder.report)
+    try:
+        report = json.loads(data or b"{}")
+        parts = storage.sizes_in(folder.path, "part-")
+        return bool(report["succeeded"]) and report["output_bytes"] == sum(parts.values())
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def warn_of_another_run(folder: OutputFolder) -> None:
+    """Warns where an earlier command may still be at work on the same folder."""
+    runs = read_runs(folder)
+    if not runs or runs[-1].is_gone:
+        return
+    last = runs[-1]
+    commit_at = storage.last_modified_in(folder.commits_folder) or 0.0
+    quiet_seconds = time.time() - max(last.started_at, commit_at)
+    if quiet_seconds < _RECENT_SECONDS and storage.size_bytes(folder.success) is None:
+        _LOG.warning(
+            "another run of this job may still be at work: process %d on %s, last heard of %.0f s "
+            "ago. Each split counts once whatever both do, but work is done twice.",
+            last.pid, last.host, quiet_seconds)

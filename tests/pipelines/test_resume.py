@@ -1,0 +1,249 @@
+"""The same command again does what is left; another one is refused and told why."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.cli import main
+from tests.models import mlp_keras
+from tests.pipelines.inputs import write_parquet
+from tests.pipelines.outputs import column, read_report, read_rows
+from tests.references import Reference
+
+pytestmark = pytest.mark.usefixtures("logical_cpus")
+
+FILES, ROWS = 4, 30
+
+
+class Place:
+    """A model, four input files of 30 rows each, and the command that scores them."""
+
+    def __init__(self, folder: Path, reference: Reference) -> None:
+        self.folder = folder
+        self.reference = reference
+        self.out = folder / "out"
+        self.rows = reference.rows(FILES * ROWS)
+        for file in range(FILES):
+            self.write_input(file)
+
+    def write_input(self, file: int, rows: int = ROWS) -> None:
+        start = file * ROWS
+        columns = {
+            "id": np.arange(start, start + rows),
+            "features": self.rows["features"][start : start + rows],
+        }
+        write_parquet(self.folder / f"in/{file}.parquet", columns)
+
+    def score(self, *flags: str) -> int:
+        places = ["--model", str(self.folder / "mlp.keras"), "--input", str(self.folder / "in")]
+        return main(
+            ["score", *places, "--output", str(self.out), "--devices", "CPU:0", *flags]
+        )
+
+    def forget(self, *splits: int) -> None:
+        """Leaves the folder as a run leaves it that was killed before it came to these splits."""
+        (self.out / "_SUCCESS").unlink()
+        (self.out / "_mirrorbeam/report.json").unlink()
+        for split in splits:
+            self.record(split).unlink()
+            self.part(split).unlink()
+
+    def record(self, split: int) -> Path:
+        return self.out / f"_mirrorbeam/commits/{split:05d}.json"
+
+    def part(self, split: int) -> Path:
+        return self.out / f"part-{split:05d}.parquet"
+
+    def attempts(self) -> dict[int, str]:
+        return {
+            split: json.loads(self.record(split).read_text())["attempt"] for split in range(FILES)
+        }
+
+    def require_exact_rows(self) -> None:
+        found = read_rows(self.out)
+        np.testing.assert_array_equal(column(found, "id"), np.arange(FILES * ROWS))
+        expected = self.reference(self.rows)["scores"]
+        np.testing.assert_allclose(column(found, "scores"), expected, atol=1e-6)
+        report = read_report(self.out)
+        assert (report["rows_in"], report["predicted"]) == (len(found), len(found))
+        assert report["splits"] == report["splits_committed"] == FILES
+        assert (self.out / "_SUCCESS").exists()
+        assert not (self.out / "_mirrorbeam/tmp").exists()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, mlp_keras(tmp_path)[1])
+
+
+@pytest.fixture
+def scored(place: Place) -> Place:
+    assert place.score() == 0
+    return place
+
+
+def test_only_what_is_not_committed_is_done_again(scored: Place, capsys):
+    before = scored.attempts()
+    scored.forget(1, 3)
+    leftover = scored.out / f"_mirrorbeam/tmp/00001-{'a' * 32}.parquet"
+    leftover.parent.mkdir(exist_ok=True)
+    leftover.write_bytes(b"half a part")
+    capsys.readouterr()
+    assert scored.score() == 0
+    after = scored.attempts()
+    assert [split for split in range(FILES) if before[split] != after[split]] == [1, 3]
+    scored.require_exact_rows()
+    told = capsys.readouterr().out
+    assert "4 splits, 2 of them committed already" in told
+    assert "s in all, 2 runs" in told
+    assert read_report(scored.out)["runs"] == 2
+
+
+def written(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_job_says_so_at_once(scored: Place, capsys, monkeypatch):
+    before = written(scored.out)
+    monkeypatch.setattr("pipelines.validation.open_predictor", None)
+    assert scored.score() == 0
+    told = capsys.readouterr().out
+    assert "nothing is left to score: 4 of 4 splits are committed, and the job has suc" in told
+    assert "120 read, 120 predicted, 0 failed" in told
+    assert written(scored.out) == before
+
+
+def test_a_job_killed_before_success_is_only_finished(scored: Place, monkeypatch):
+    scored.forget()
+    monkeypatch.setattr("pipelines.validation.open_predictor", None)
+    assert scored.score() == 0
+    scored.require_exact_rows()
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("damage", ["missing", "shorter", "flipped", "no record"])
+def test_splits_whose_files_are_not_as_committed_are_redone(
+    scored: Place, damage: str, finished: bool
+):
+    before = scored.attempts()
+    data = bytearray(scored.part(2).read_bytes())
+    if damage == "missing":
+        scored.part(2).unlink()
+    elif damage == "shorter":
+        scored.part(2).write_bytes(data[:-5])
+    elif damage == "flipped":
+        data[len(data) // 2] ^= 1
+        scored.part(2).write_bytes(data)
+    else:
+        scored.record(2).write_text("{")
+    if not finished:
+        scored.forget(0)
+    elif damage in ("flipped", "no record"):
+        # What a finished job's parts hold is not read again.
+        (scored.out / "_SUCCESS").unlink()
+    assert scored.score() == 0
+    scored.require_exact_rows()
+    after = scored.attempts()
+    redone = [2] if finished else [0, 2]
+    assert [split for split in range(FILES) if before[split] != after[split]] == redone
+
+
+def differences(place: Place, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
+    capsys.readouterr()
+    before = sorted(place.out.rglob("*"))
+    assert place.score(*flags) == 2
+    assert sorted(place.out.rglob("*")) == before
+    told = " ".join(capsys.readouterr().err.split())
+    assert "--overwrite deletes its output and starts anew, another --output leaves it" in told
+    return told.partition("Received: another ")[2].partition(". Give the same command")[0]
+
+
+def test_another_command_is_told_what_differs(scored: Place, capsys):
+    told = differences(scored, capsys, "--keep", "none", "--output_format", "csv")
+    assert told == 'keep: null → []; another output_format: "parquet" → "csv"'
+
+
+def test_another_model_is_told(scored: Place, capsys):
+    mlp_keras(scored.folder)
+    told = differences(scored, capsys)
+    assert told.startswith("model_digest: ")
+    assert len(told) < 80
+
+
+def test_changed_inputs_are_named(scored: Place, capsys):
+    scored.write_input(0, rows=20)
+    folder = scored.folder / "in"
+    (folder / "1.parquet").touch()
+    (folder / "2.parquet").rename(folder / "9.parquet")
+    told = differences(scored, capsys)
+    sizes = told.partition("0.parquet (")[2].partition(")")[0]
+    assert told == (
+        f"inputs: changed: {folder}/0.parquet ({sizes}), {folder}/1.parquet (written again); "
+        f"vanished: {folder}/2.parquet; new: {folder}/9.parquet"
+    )
+    assert sizes.endswith(" bytes")
+
+
+def test_what_changes_no_row_may_change(scored: Place, caplog: pytest.LogCaptureFixture):
+    scored.forget(0)
+    flags = ("--split_bytes", "100", "--batch_size", "7", "--max_failed_fraction", "0.5")
+    with caplog.at_level(logging.INFO):
+        assert scored.score(*flags) == 0
+    scored.require_exact_rows()
+    assert "--split_bytes 100 is passed over" in caplog.text
+    report = read_report(scored.out)
+    assert report["max_failed_fraction"] == 0.5
+    assert report["arguments"]["batch_size"] == 7
+
+
+def test_a_job_goes_on_without_the_list_of_its_inputs(scored: Place, capsys):
+    scored.forget(1)
+    inputs = scored.out / "_mirrorbeam/inputs.json"
+    listed = inputs.read_text()
+    inputs.unlink()
+    assert scored.score() == 0
+    scored.require_exact_rows()
+    assert inputs.read_text() == listed
+    inputs.write_text("{}")
+    scored.write_input(0)
+    assert differences(scored, capsys).startswith("inputs: {")
+
+
+def test_overwriting_does_all_again(scored: Place):
+    before = scored.attempts()
+    assert scored.score("--overwrite") == 0
+    assert not set(before.values()) & set(scored.attempts().values())
+    scored.require_exact_rows()
+    assert read_report(scored.out)["runs"] == 1
+
+
+def test_a_dry_run_tells_how_far_the_job_is(scored: Place, capsys):
+    scored.forget(1)
+    capsys.readouterr()
+    assert scored.score("--dry_run") == 0
+    assert "4 splits, 3 of them committed already" in capsys.readouterr().out
+    assert not scored.part(1).exists()
+
+
+def test_a_run_that_may_still_be_at_work_is_told_of(
+    scored: Place, caplog: pytest.LogCaptureFixture
+):
+    scored.forget(1)
+    change_last_run(scored.out, ended_at=None, exit_code=None, pid=1)
+    assert scored.score() == 0
+    assert "another run of this job may still be at work: process 1 on " in caplog.text
+    caplog.clear()
+    scored.forget(1)
+    change_last_run(scored.out, ended_at=None, exit_code=None, pid=2**22 + 1)
+    assert scored.score() == 0
+    assert "may still be at work" not in caplog.text
+
+
+def change_last_run(out: Path, **changes: object) -> None:
+    path = max((out / "_mirrorbeam/runs").iterdir())
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
