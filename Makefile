@@ -19,7 +19,7 @@ WORKS := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help venv demo test flink-test lint bench bench-gpu clean
+.PHONY: help venv demo test flink-test prism-test lint bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test   ruff, mypy, import-linter, pytest"
 	@echo "make lint   the first three of them"
 	@echo "make flink-test  score on a Flink cluster of this machine (needs java and mvn)"
+	@echo "make prism-test  score on Prism, which Beam's DirectRunner tries first (needs go, once)"
 	@echo "make bench  measure against the bare model and other systems, and write docs/benchmarks.md"
 	@echo "            (CASES=a,b SCALE=full ROUNDS=5 PEER_ROUNDS=5); make bench-gpu: the same on GPUs"
 	@echo "make venv   only set up $(VENV)"
@@ -57,6 +58,9 @@ test: lint
 
 flink-test: $(STAMP)
 	$(BIN)/python -m pytest -m flink tests/runners
+
+prism-test: $(STAMP)
+	$(BIN)/python -m pytest -m prism tests/runners
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

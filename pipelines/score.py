@@ -210,6 +210,11 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> tuple[i
 def _outcome(
     result: PipelineResult, options: PipelineOptions, job: Job
 ) -> tuple[int, bool]:
+    template = options.view_as(GoogleCloudOptions).template_location
+    if template:
+        # Dataflow's result of a job that is only described says that it is done.
+        sys.stdout.write(f"described in {template}, to be started from there\n")
+        return EXIT_DONE, False
     if _is_detached(options) and not PipelineState.is_terminal(result.state):
         sys.stdout.write(
             f"submitted: it finishes by itself, and {job.folder.success} appears when it has\n"
