@@ -14,6 +14,7 @@ from typing import NoReturn, Protocol
 from pipelines import options
 from pipelines.beam_options import refuse_undeclared
 from pipelines.errors import CommandError
+from pipelines.status_options import add_status_arguments
 from pipelines.tune_options import add_tune_arguments
 from pipelines.worker_pool_options import add_worker_pool_arguments
 
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flags, rest = parser.parse_known_args(arguments)
         if flags.command is None:
-            parser.error("expected a command: score, inspect, tune or worker-pool")
+            parser.error("expected a command: score, inspect, tune, status or worker-pool")
         own_flags = _long_flags(parser, flags.command)
         if flags.command == "score":
             refuse_undeclared(rest, own_flags)
@@ -128,6 +129,13 @@ def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
     add_tune_arguments(tune)
     if with_formats:
         options.add_source_arguments(tune)
+    status = commands.add_parser(
+        "status",
+        allow_abbrev=False,
+        help="how far a job is, from its output folder alone",
+        description="Tells how far a job is, while it runs, wherever that is, and after it died.",
+    )
+    add_status_arguments(status)
     worker_pool = commands.add_parser(
         "worker-pool",
         allow_abbrev=False,

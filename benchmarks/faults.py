@@ -1,0 +1,91 @@
+"""Kills a job at every point of its way, resumes it, and counts rows lost and doubled.
+
+    python -m benchmarks.faults
+
+Writes `benchmarks/results/faults.json` and the figures in `docs/guarantees.md`; ends with
+another exit code than 0 where a row was lost or doubled, or more was done again than was open.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+from benchmarks.machine import describe_machine
+from tests.faults.kill_points import POINTS, Outcome, kill_and_resume, kill_half_way
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks/results/faults.json"
+PAGE = ROOT / "docs/guarantees.md"
+
+HALF_SPLITS, HALF_THREADS = 24, 2
+
+_BEGIN, _END = "<!-- figures: python -m benchmarks.faults -->", "<!-- end of figures -->"
+
+_LOG = logging.getLogger(__name__)
+
+
+def measure() -> dict[str, Any]:
+    """Kills and resumes a job at each point and half-way; plain values of what came of it."""
+    outcomes: list[Outcome] = []
+    for point in POINTS:
+        with tempfile.TemporaryDirectory() as folder:
+            outcomes.append(kill_and_resume(Path(folder), point))
+        _LOG.info("%s", outcomes[-1])
+    with tempfile.TemporaryDirectory() as folder:
+        half = kill_half_way(Path(folder), HALF_SPLITS, HALF_THREADS)
+    _LOG.info("%s", half)
+    return {
+        "machine": describe_machine(),
+        "points": [dataclasses.asdict(outcome) for outcome in outcomes],
+        "half_way": dataclasses.asdict(half) | {"splits": HALF_SPLITS, "threads": HALF_THREADS},
+    }
+
+
+def figures(results: dict[str, Any]) -> str:
+    """The table of figures."""
+    points, half = results["points"], results["half_way"]
+    kills = [*points, half]
+    lines = [
+        "| | |",
+        "|---|---|",
+        f"| points at which a job was killed by SIGKILL | {len(points)} |",
+        f"| kills survived, with one of a job that was half done | {len(kills)} |",
+        f"| rows lost | {sum(kill['rows_lost'] for kill in kills)} |",
+        f"| rows doubled | {sum(kill['rows_doubled'] for kill in kills)} |",
+        "| splits begun and done again, at most, with one reading thread | "
+        f"{max(kill['redone'] for kill in points)} |",
+        f"| the same after a kill at {half['committed']} of {half['splits']} splits, with "
+        f"{half['threads']} threads | {half['redone']} |",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measures, writes, and judges."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    _LOG.setLevel(logging.INFO)
+    results = measure()
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    before, begin, rest = PAGE.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError(f"expected {_BEGIN} and {_END} in {PAGE}. Received: a page without.")
+    PAGE.write_text(f"{before}{begin}\n{figures(results)}\n{end}{after}")
+    kills = [*results["points"], results["half_way"]]
+    exact = not any(kill["rows_lost"] or kill["rows_doubled"] for kill in kills)
+    within = results["half_way"]["redone"] <= HALF_THREADS
+    return 0 if exact and within and all(kill["redone"] <= 1 for kill in kills[:-1]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
