@@ -20,7 +20,7 @@ from transforms.failures import Failure
 from transforms.matching import RESERVED_COLUMNS
 
 # A block is at most so large: small enough to be one of several in flight.
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 16384
 BLOCK_BYTES = 8 * 2**20
 
 _Self = TypeVar("_Self", bound="Source")

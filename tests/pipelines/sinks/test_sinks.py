@@ -137,13 +137,21 @@ def test_parquet_reads_back_nulls_at_every_depth(tmp_path: Path) -> None:
 
 def test_parquet_row_groups_are_bounded_and_full(tmp_path: Path) -> None:
     rows = ROW_GROUP_ROWS // 4
-    piece = pa.record_batch({"id": pa.array(np.arange(rows)), "x": pa.array(np.zeros(rows))})
+    piece = pa.record_batch(
+        {
+            "group": pa.array(np.arange(rows) % 7),
+            "x": pa.array(np.zeros(rows)),
+            "id": pa.array(np.arange(rows)),
+            "_row": pa.array(np.arange(rows)),
+        }
+    )
     metadata = pq.read_metadata(write("parquet", tmp_path / "part", [piece] * 9))
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     assert [group.num_rows for group in groups] == [4 * rows, 4 * rows, rows]
     assert groups[0].column(0).compression == "ZSTD"
     assert groups[0].column(0).has_dictionary_page
-    assert not groups[0].column(1).has_dictionary_page
+    assert not any(groups[0].column(index).has_dictionary_page for index in (1, 2, 3))
+    assert "DELTA_BINARY_PACKED" in groups[0].column(3).encodings
 
 
 def test_jsonl_reads_back(batches: list[pa.RecordBatch], tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.base import BLOCK_ROWS, InputError, ReadRequest
+from pipelines.sources.base import InputError, ReadRequest
 from pipelines.sources.csv import CsvSource
 from pipelines.splits import InputFile, Split
 from tests.pipelines.memory_filesystem import FILES, MemoryFileSystem
 from tests.pipelines.sources.reading import damaged, input_files, keeping_all, plan, read, read_file
 from transforms.engine.signature import TensorField
 
+BLOCK_ROWS = 4096
 ROWS = [[number, number / 4 - 7, f'quoted, "{number}"\nand broken é'] for number in range(9000)]
 HEADER = ["id", "x", "text"]
 
@@ -253,14 +254,16 @@ def test_rows_add_up_whatever_happens_to_a_file(tmp_path, flips, cut, compress):
         assert (values(reading), reading.failures) == (ROWS[:30], [])
 
 
-def test_blocks_are_bounded(tmp_path):
+def test_blocks_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.sources.csv.BLOCK_ROWS", BLOCK_ROWS)
     path = write(tmp_path / "a.csv", ROWS)
     made = plan(CsvSource(), path)
     blocks = list(keeping_all(CsvSource(), made).read(made.splits[0]))
     assert [block.batch.num_rows for block in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 808, 0]
 
 
-def test_failures_keep_their_order_over_blocks(tmp_path):
+def test_failures_keep_their_order_over_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.sources.csv.BLOCK_ROWS", BLOCK_ROWS)
     rows = [[*row[:2], "t"] for row in ROWS]
     rows[1:9000:3000] = [[1]] * 3
     rows[2:9000:3000] = [[2, "oops", "t"]] * 3

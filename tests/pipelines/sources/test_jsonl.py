@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.base import BLOCK_ROWS, InputError, ReadRequest
+from pipelines.sources.base import InputError, ReadRequest
 from pipelines.sources.json_rows import infer_schema, parse_lines
 from pipelines.sources.jsonl import JsonLinesSource
 from pipelines.splits import InputFile, Split
@@ -18,6 +18,7 @@ from tests.pipelines.memory_filesystem import FILES, MemoryFileSystem
 from tests.pipelines.sources.reading import damaged, input_files, keeping_all, plan, read, read_file
 from transforms.engine.signature import TensorField
 
+BLOCK_ROWS = 4096
 ROWS = [
     {"id": number, "x": [number / 2] * (number % 4), "name": f"n{number}é", "on": number % 2 == 0}
     for number in range(9000)
@@ -218,7 +219,8 @@ def test_deep_nesting_is_no_danger(tmp_path):
     assert reading.column("id") == [0, None, 2]
 
 
-def test_blocks_are_bounded(tmp_path):
+def test_blocks_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.sources.jsonl.BLOCK_ROWS", BLOCK_ROWS)
     wide = [{"x": "y" * 1_000_000} for _ in range(20)]
     for rows in (ROWS, wide):
         path = write(tmp_path / "a.jsonl", rows)
