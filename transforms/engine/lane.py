@@ -118,12 +118,13 @@ class Lane:
         key = shares[0].group.key
         self._batches_alike = self._batches_alike + 1 if key == self._last_key else 0
         self._last_key = key
+        # Joining groups is part of what a batch size costs.
+        started = time.perf_counter()
         with STAGE_TIMES.stage(HOST_TO_DEVICE):
             columns = join([share.columns for share in shares])
         if count_rows(columns) == 0:
             self._queue.settled(settle(shares, self.runner.no_outputs(columns), {}))
             return None
-        started = time.perf_counter()
         self._busy.begin()
         try:
             launched = _Launched(shares, columns, self.runner.run(columns), started)

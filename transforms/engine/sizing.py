@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 START_ROWS = 4096
 START_BYTES = 8 << 20
 # Beyond it a step's fixed cost is lost in the noise, and the host waits long for each answer.
-MOST_ROWS = 1 << 17
+MOST_ROWS = 1 << 16
 # Clean batches before a size that was lowered by an OOM is raised by one step.
 CLEAN_BATCHES_BEFORE_GROWTH = 16
 # Full batches before the search starts: a job that ends before pays nothing for it.
