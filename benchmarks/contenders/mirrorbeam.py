@@ -28,7 +28,7 @@ def blocks(job: Job) -> Callable[[], None]:
         with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
             scored = (
                 pipeline
-                | beam.Create([(0, job.rows)])
+                | beam.Create([(0, job.rows, job.batch_rows or 4096)])
                 | beam.FlatMap(record_batches)
                 | MirroredInference(model, devices=job.devices)
             )
@@ -37,14 +37,14 @@ def blocks(job: Job) -> Callable[[], None]:
     return run
 
 
-def record_batches(spec: tuple[int, int]) -> Iterator[Any]:
-    """The generator's blocks as Arrow sees them, uncopied."""
+def record_batches(spec: tuple[int, int, int]) -> Iterator[Any]:
+    """The generator's blocks as Arrow sees them, uncopied: those that the bare loop takes."""
     import pyarrow as pa
 
     from benchmarks.cases.record_batches import generate
     from benchmarks.models import FEATURES
 
-    for block in generate(*spec, 4096):
+    for block in generate(*spec):
         column = pa.FixedSizeListArray.from_arrays(block.reshape(-1), FEATURES)
         yield pa.RecordBatch.from_arrays([column], names=["features"])
 
