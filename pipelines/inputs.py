@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -110,6 +111,9 @@ def _files(pattern: str) -> Iterator[_Match]:
 
 
 def _local_file(path: str, status: os.stat_result) -> InputFile:
+    if not stat.S_ISREG(status.st_mode):
+        # Opening a pipe would wait for ever.
+        raise OSError(f"{path} is neither a file nor a folder")
     return InputFile(path, status.st_size, status.st_mtime_ns)
 
 

@@ -56,12 +56,14 @@ def _read_png(encoded: bytes) -> ImageHeader | None:
         return None
     plain = bits == 8 and encoded.endswith(_PNG_END)
     position = 8 + 12 + length
-    while True:
+    is_before_pixels = True
+    # A decoder may set memory aside for a chunk of any length: all have to lie in the file.
+    while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", encoded, position)
-        if kind == b"IDAT":
-            break
-        plain = plain and kind not in (b"tRNS", b"acTL")
+        is_before_pixels = is_before_pixels and kind != b"IDAT"
+        plain = plain and not (is_before_pixels and kind in (b"tRNS", b"acTL"))
         position += 12 + length
+    plain = plain and position == len(encoded)
     has_alpha = color in (_GRAY_ALPHA, _COLOR_ALPHA)
     return ImageHeader(width, height, False, color == _GRAY, has_alpha, plain)
 

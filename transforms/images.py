@@ -34,6 +34,9 @@ _LUMA = np.array([[19595, 38470, 7471, 0x8000]]) / (1 << 16)
 # Each thread gets so many runs of images: few enough to cost little, enough to even out.
 _RUNS_PER_THREAD = 4
 
+# Of others Pillow starts programs, such as Ghostscript.
+_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 # What JPEG's blocks of eight by eight can be decoded smaller by.
@@ -226,13 +229,18 @@ def _decode_with_pillow(
         # Pillow has one limit for all threads, and refuses images above twice of it itself.
         Image.MAX_IMAGE_PIXELS = max_pixels
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with Image.open(io.BytesIO(encoded), formats=_PILLOW_FORMATS) as image:
             _check_size(*image.size, max_pixels)
             if least_size is not None and image.format == "JPEG":
                 image.draft(None, (least_size[1], least_size[0]))
             return _pillow_pixels(image, channels)
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"expected at most {max_pixels} pixels. Received: more, by Pillow's own limit. "
+            "Pass a larger --max_image_pixels."
+        ) from error
     except UnidentifiedImageError as error:
         # Pillow's own message names a buffer by its address.
         raise ImageError(

@@ -159,9 +159,15 @@ class CsvSource(Source):
             header = read_header(path, dialect)
             if header.names:
                 reader = CsvReader(path, header, dialect, split)
+                is_empty = not split.start and any(map(str.strip, header.names))
                 for part in reader:
+                    is_empty = False
                     for piece in _pieces(part):
                         yield self._block(maker, path, piece)
+                missing = self._missing(header.names)
+                if is_empty and missing is not None:
+                    # What is taken for a header may be a damaged file.
+                    yield maker.failed([Failure(path, split.first_row, "read", *missing)])
         except DamagedFileError as error:
             # Of a header that cannot be read, only the split that it lies in tells.
             if reader is not None or not split.start:
@@ -183,13 +189,9 @@ class CsvSource(Source):
             for row, text, message in part.bad
         ]
         schema = self.columns_schema()
-        missing = [name for name in schema.names if name not in part.texts.schema.names]
-        if missing:
-            message = (
-                f"expected column '{missing[0]}', as in the first file. "
-                f"Received: {', '.join(part.texts.schema.names)}."
-            )
-            failures += [Failure(path, int(row), "read", "KeyError", message) for row in part.rows]
+        missing = self._missing(part.texts.schema.names)
+        if missing is not None:
+            failures += [Failure(path, int(row), "read", *missing) for row in part.rows]
             return maker.failed(sorted(failures, key=_row))
         columns: list[pa.Array] = []
         misfits: dict[int, str] = {}
@@ -216,6 +218,15 @@ class CsvSource(Source):
             kept[list(misfits)] = False
             batch, rows = batch.filter(pa.array(kept)), rows[kept]
         return maker.block(batch, rows, sorted(failures, key=_row))
+
+    def _missing(self, names: Sequence[str]) -> tuple[str, str] | None:
+        """The error and the message of rows of a file that lacks a column."""
+        missing = [name for name in self.columns_schema().names if name not in names]
+        if not missing:
+            return None
+        return "KeyError", (
+            f"expected column '{missing[0]}', as in the first file. Received: {', '.join(names)}."
+        )
 
     def _first_rows(self, path: str) -> list[pa.RecordBatch] | None:
         dialect = self._dialect(path)

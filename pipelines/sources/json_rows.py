@@ -13,6 +13,9 @@ import pyarrow.json as pj
 
 from transforms.engine.stage_times import DECODE, STAGE_TIMES
 
+# Deeper values are no data, and whatever looks at their types calls itself as often.
+MAX_DEPTH = 64
+
 _MISFITS = (pa.ArrowException, ValueError, TypeError, OverflowError)
 
 
@@ -76,21 +79,35 @@ def _parse(lines: Sequence[bytes], schema: pa.Schema) -> list[pa.RecordBatch]:
 
 
 def _message(error: pa.ArrowInvalid) -> str:
-    problem = re.sub(r"^JSON parse error: | in row 0$", "", str(error).strip())
+    problem = re.sub(r"^JSON parse error: |\.? in row \d+$", "", str(error).strip())
     return f"expected a JSON object of the planned types. Received: {problem.rstrip('.')}."
 
 
 def load_objects(lines: Iterable[bytes]) -> list[dict[str, Any]]:
-    """The objects on some lines; lines with anything else are left out."""
+    """The objects on some lines; lines with anything else, or nested too deep, are left out."""
     objects = []
     for line in lines:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not _is_too_deep(line, value):
             objects.append(value)
     return objects
+
+
+def _is_too_deep(line: bytes, value: Any) -> bool:
+    if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(item, (dict, list))
+        ]
+    return bool(level)
 
 
 def infer_schema(objects: Sequence[dict[str, Any]]) -> pa.Schema:

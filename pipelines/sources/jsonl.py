@@ -21,7 +21,7 @@ from pipelines.sources.base import (
     own_columns,
 )
 from pipelines.sources.byte_ranges import cut_files
-from pipelines.sources.json_rows import infer_schema, load_objects, parse_lines
+from pipelines.sources.json_rows import MAX_DEPTH, infer_schema, load_objects, parse_lines
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_RECORD_BYTES,
     ERROR,
@@ -83,10 +83,11 @@ class JsonLinesSource(Source):
             return SourcePlan(splits, pa.schema([]), rows=0)
         objects = load_objects(itertools.chain.from_iterable(samples.by_path.values()))
         path = next(iter(samples.by_path), files[0].path)
-        if not objects:
+        if not any(objects):
             raise InputError(
-                f"expected a JSON object on each line. Received: none on the first lines of "
-                f"{path}. Check the file, or pass another --input_format."
+                f"expected a JSON object on each line, with members at most {MAX_DEPTH} deep. "
+                f"Received: none on the first lines of {path}. Check the file, or pass another "
+                "--input_format."
             )
         return SourcePlan(splits, own_columns(infer_schema(objects), path))
 

@@ -91,7 +91,7 @@ class ParquetSource(Source):
             try:
                 file = _open(handle, remote=not local)
             except _DAMAGE as error:
-                message = f"the file cannot be read: {error}"
+                message = f"the file cannot be read: {_text(error)}"
                 yield maker.failed([Failure(path, split.first_row, "read", _name(error), message)])
             else:
                 yield from self._blocks(handle, file, split, maker)
@@ -116,7 +116,7 @@ class ParquetSource(Source):
                         yield self._block(batch, row, path, maker)
                         row += batch.num_rows
                 except _DAMAGE as error:
-                    problem = (_name(error), f"the row group cannot be read: {error}")
+                    problem = (_name(error), f"the row group cannot be read: {_text(error)}")
             while row < end:
                 name, message = problem or ("ArrowInvalid", "the row group ends too early")
                 rows = range(row, min(row + BLOCK_ROWS, end))
@@ -175,6 +175,11 @@ def _refusal(stored: pa.Schema, wanted: pa.Schema) -> tuple[str, str] | None:
             return "KeyError", (
                 f"expected column '{field.name}' as {field.type}, as in the first file. "
                 f"Received: a file without it."
+            )
+        if stored.names.count(field.name) > 1:
+            return "KeyError", (
+                f"expected one column '{field.name}', as in the first file. "
+                f"Received: {stored.names.count(field.name)} of this name."
             )
         kind = stored.field(field.name).type
         if not is_compatible(kind, field.type):
@@ -290,3 +295,7 @@ def _groups(footer: pq.FileMetaData) -> range:
 
 def _name(error: BaseException) -> str:
     return type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -194,3 +194,11 @@ def test_a_file_has_one_mark_however_it_is_found(tmp_path: Path) -> None:
     ways = [str(tmp_path), str(tmp_path / "*.csv"), str(tmp_path / "a.csv")]
     [found] = {file for way in ways for file in match_files([way])[1]}
     assert found.modified_ns == (tmp_path / "a.csv").stat().st_mtime_ns
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    os.mkfifo(tmp_path / "b.csv")
+    for given in (tmp_path, tmp_path / "*"):
+        with pytest.raises(InputError, match=r"b\.csv is neither a file nor a folder"):
+            match_files([str(given)])

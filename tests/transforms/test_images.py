@@ -291,3 +291,17 @@ def test_images_of_several_sizes_become_a_struct_column(sizes: list[Any]) -> Non
         None if image is None else {"data": image.reshape(-1).tolist(), "shape": list(image.shape)}
         for image in images
     ]
+
+
+def test_a_chunk_that_claims_more_than_the_file_takes_no_memory() -> None:
+    file = saved(picture("RGB"), "PNG")
+    at = file.index(b"IDAT") - 4
+    claimed = file[:at] + struct.pack(">I", 2**31 - 1) + file[at + 4 :]
+    assert read_header(claimed) is None
+    np.testing.assert_array_equal(decode_image(claimed, 3), decode_image(file, 3))
+
+
+def test_only_formats_of_images_are_opened() -> None:
+    for kind in ("PPM", "EPS", "ICO"):
+        with pytest.raises(ImageError, match="does not recognise"):
+            decode_image(saved(picture("RGB"), kind), 3)

@@ -1,0 +1,66 @@
+"""All cases by format, and the tables of docs/bad_input.md that are made from them.
+
+`python -m tests.bad_input.matrix` writes the tables into the page.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.bad_input import (
+    csv_cases,
+    images_cases,
+    jsonl_cases,
+    parquet_cases,
+    tfrecord_cases,
+)
+from tests.bad_input.cases import DEFECTS, Case
+from tests.bad_input.outcomes import Impossible
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "bad_input.md"
+
+MATRIX: dict[str, tuple[Case, ...]] = {
+    name: tuple(sorted(module.CASES, key=lambda case: DEFECTS.index(case.defect)))
+    for name, module in {
+        "tfrecord": tfrecord_cases,
+        "parquet": parquet_cases,
+        "images": images_cases,
+        "csv": csv_cases,
+        "jsonl": jsonl_cases,
+    }.items()
+}
+
+_START, _END = "<!-- cases -->\n", "<!-- end of cases -->\n"
+
+
+def page_text() -> str:
+    """The tables, one a format."""
+    tables = []
+    for name, cases in MATRIX.items():
+        lines = [
+            f"### {name}\n",
+            "| defect | the file | between sound files | alone |",
+            "|---|---|---|---|",
+            *map(_line, cases),
+        ]
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def documented(page: str) -> str:
+    """The page with its tables made anew."""
+    before, _, rest = page.partition(_START)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_START}\n{page_text()}\n\n{_END}{after}"
+
+
+def _line(case: Case) -> str:
+    if isinstance(case.beside, Impossible):
+        return f"| {case.defect} | {case.beside.reason} | – | – |"
+    only = "the same" if case.alone is None else str(case.alone)
+    cells = (case.defect, case.holds, str(case.beside), only)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(documented(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
