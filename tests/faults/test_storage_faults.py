@@ -1,0 +1,151 @@
+"""Storage that fails for a moment, for good, or because it is full."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import retrying
+from pipelines.cli import main
+from tests.faults.flaky_filesystem import FlakyFileSystem
+from tests.faults.kill_points import ROOT
+from tests.filesystem import ShelfFileSystem
+from tests.models import mlp_keras
+from tests.pipelines.inputs import write_parquet
+from tests.pipelines.outputs import column, read_rows
+from tests.references import Reference
+
+pytestmark = pytest.mark.usefixtures("logical_cpus")
+
+ROWS = 40
+
+
+@pytest.fixture
+def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reference]:
+    monkeypatch.setattr(ShelfFileSystem, "root", tmp_path / "shelf")
+    monkeypatch.setattr(retrying, "PAUSES_SECONDS", (0.001,) * len(retrying.PAUSES_SECONDS))
+    reference = mlp_keras(tmp_path)[1]
+    yield reference
+    FlakyFileSystem.fail()
+
+
+def arguments(folder: Path, output: str) -> list[str]:
+    model, source = str(folder / "mlp.keras"), str(folder / "in")
+    return [
+        "score", "--model", model, "--input", source, "--output", output, "--devices", "CPU:0",
+    ]  # fmt: skip
+
+
+def write_inputs(folder: Path, reference: Reference, rows: int = ROWS) -> dict[str, np.ndarray]:
+    made = reference.rows(2 * rows)
+    for file in range(2):
+        own = slice(file * rows, (file + 1) * rows)
+        columns = {"id": np.arange(own.start, own.stop), "features": made["features"][own]}
+        write_parquet(folder / f"in/{file}.parquet", columns)
+    return made
+
+
+def require_exact(out: Path, reference: Reference, rows: dict[str, np.ndarray]) -> None:
+    found = read_rows(out)
+    np.testing.assert_array_equal(column(found, "id"), np.arange(len(rows["features"])))
+    np.testing.assert_allclose(column(found, "scores"), reference(rows)["scores"], atol=1e-6)
+    assert (out / "_SUCCESS").exists()
+
+
+OPERATIONS = ("create", "open", "rename", "answer", "exists", "match", "delete")
+
+
+def test_what_fails_for_a_moment_is_tried_again(tmp_path: Path, reference: Reference):
+    rows = write_inputs(tmp_path, reference)
+    FlakyFileSystem.fail(**dict.fromkeys(OPERATIONS, 1))
+    # With the second command plans and parts are replaced and deleted too.
+    for flags in ([], ["--overwrite"]):
+        assert main([*arguments(tmp_path, "flaky://bucket/out"), *flags]) == 0
+        require_exact(tmp_path / "shelf/bucket/out", reference, rows)
+    assert set(FlakyFileSystem.failed) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("operation", ["create", "rename", "exists"])
+def test_what_fails_for_good_fails_the_job_and_the_rest_stays(
+    tmp_path: Path, reference: Reference, operation: str, caplog: pytest.LogCaptureFixture
+):
+    rows = write_inputs(tmp_path, reference)
+    out = tmp_path / "shelf/bucket/out"
+    FlakyFileSystem.fail(only="00001", **{operation: 99})
+    command = arguments(tmp_path, "flaky://bucket/out")
+    assert main([*command, "--direct_num_workers=1"]) == 1
+    assert "the job failed: " in caplog.text
+    assert not (out / "_SUCCESS").exists()
+    assert not (out / "_mirrorbeam/commits/00001.json").exists()
+    FlakyFileSystem.fail()
+    assert main(command) == 0
+    require_exact(out, reference, rows)
+
+
+def test_a_folder_that_cannot_be_reached_is_refused(tmp_path: Path, reference: Reference, capsys):
+    write_inputs(tmp_path, reference)
+    FlakyFileSystem.fail(create=99)
+    assert main(arguments(tmp_path, "flaky://bucket/out")) == 2
+    assert "ConnectionResetError" in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip(f"no right to mount a small disk: {made.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(tmp_path: Path, reference: Reference):
+    rows = write_inputs(tmp_path, reference, rows=20_000)
+    out = tmp_path / "disk/out"
+    command = [*arguments(tmp_path, str(out)), "--direct_num_workers=1"]
+    with small_disk(tmp_path / "disk", "300k"):
+        run = [sys.executable, "-m", "pipelines", *command]
+        done = subprocess.run(run, cwd=ROOT, check=False, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr
+        assert not (out / "_SUCCESS").exists()
+        for part in out.glob("part-*"):
+            assert (out / f"_mirrorbeam/commits/{part.stem[5:]}.json").exists()
+        remount = ["mount", "-o", "remount,size=64m", str(tmp_path / "disk")]
+        subprocess.run(remount, check=True)
+        assert main(command) == 0
+        require_exact(out, reference, rows)
+
+
+def test_a_full_quota_fails_the_job_and_room_lets_it_go_on(tmp_path: Path, reference: Reference):
+    import resource
+
+    rows = write_inputs(tmp_path, reference, rows=20_000)
+    out = tmp_path / "out"
+    command = [*arguments(tmp_path, str(out)), "--direct_num_workers=1"]
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    run = [sys.executable, "-m", "pipelines", *command]
+    done = subprocess.run(
+        run, cwd=ROOT, check=False, capture_output=True, text=True, preexec_fn=small_files,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert not list(out.glob("part-*"))
+    assert main(command) == 0
+    require_exact(out, reference, rows)
