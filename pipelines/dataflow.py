@@ -118,7 +118,7 @@ def _fill_process(gpus: Gpus | None, beam_options: PipelineOptions) -> Iterator[
         debug.experiments = [*experiments, ONE_PROCESS]
         yield f"--experiments={ONE_PROCESS}"
     if not debug.number_of_worker_harness_threads and _MANY_PROCESSES not in experiments:
-        threads = max(_LEAST_THREADS, _THREADS_OF_A_GPU * (0 if gpus is None else gpus.count))
+        threads = max(_LEAST_THREADS, _THREADS_OF_A_GPU * (0 if gpus is None else gpus.per_worker))
         debug.number_of_worker_harness_threads = threads
         yield f"--number_of_worker_harness_threads={threads}"
     if beam_options.view_as(WorkerOptions).sdk_container_image and setup.sdk_location == "default":
@@ -138,7 +138,7 @@ def _fill_gpus(gpus: Gpus, beam_options: PipelineOptions) -> Iterator[str]:
     worker = beam_options.view_as(WorkerOptions)
     services = list(cloud.dataflow_service_options or [])
     _refuse_second_accelerator(gpus, services, beam_options)
-    service = f"{_ACCELERATOR}=type:{gpus.kind};count:{gpus.count};install-nvidia-driver"
+    service = f"{_ACCELERATOR}=type:{gpus.kind};count:{gpus.per_worker};install-nvidia-driver"
     cloud.dataflow_service_options = [*services, service]
     yield f"--dataflow_service_options={service}"
     try:

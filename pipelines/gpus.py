@@ -41,11 +41,11 @@ class Gpus(NamedTuple):
     """GPUs of each worker machine, by the cloud's name for their kind."""
 
     kind: str
-    count: int
+    per_worker: int
 
     def __str__(self) -> str:
         """As on the command line."""
-        return f"{self.kind}:{self.count}"
+        return f"{self.kind}:{self.per_worker}"
 
 
 def parse_gpus(text: str) -> Gpus:
@@ -80,20 +80,20 @@ def machine_for(gpus: Gpus, machine: str | None) -> str:
             )
         return machine
     start, machines = known
-    if gpus.count not in machines:
+    if gpus.per_worker not in machines:
         counts = ", ".join(map(str, machines))
         raise ValueError(
             f"expected a number of {gpus.kind} that one machine has: {counts}. "
             f"Received: --gpus {gpus}."
         )
     if machine is None:
-        return machines[gpus.count]
+        return machines[gpus.per_worker]
     built_in = _built_in_gpus(machine)
-    if not machine.startswith(start) or built_in not in (None, gpus.count):
+    if not machine.startswith(start) or built_in not in (None, gpus.per_worker):
         raise ValueError(
-            f"expected a machine type with {gpus.count} {gpus.kind}, such as "
-            f"{machines[gpus.count]}. Received: --machine_type {machine}. Leave it out, or change "
-            "--gpus."
+            f"expected a machine type with {gpus.per_worker} {gpus.kind}, such as "
+            f"{machines[gpus.per_worker]}. Received: --machine_type {machine}. Leave it "
+            "out, or change --gpus."
         )
     return machine
 

@@ -57,8 +57,8 @@ def expected(data: Path) -> Rows:
     return sorted_rows(data / "expected")
 
 
-def score(data: Path, output: Path, *flags: str) -> tuple[int, str]:
-    """Runs the command; gives its process and what it said."""
+def start(data: Path, output: Path, *flags: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Starts the command; gives its process and its log."""
     log = output.with_suffix(".log")
     arguments = [
         "score", "--input", str(data / "in"), "--model", str(data / "mlp.keras"),
@@ -69,6 +69,12 @@ def score(data: Path, output: Path, *flags: str) -> tuple[int, str]:
             [sys.executable, "-c", _COMMAND, *arguments],
             cwd=ROOT, env=os.environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
         )  # fmt: skip
+    return process, log
+
+
+def score(data: Path, output: Path, *flags: str) -> tuple[int, str]:
+    """Runs the command to its good end; gives its process and what it said."""
+    process, log = start(data, output, *flags)
     wait_for(process, log, JOB_SECONDS)
     return process.pid, log.read_text()
 
@@ -109,3 +115,11 @@ def test_direct_runner_without_prism_gives_the_same_rows(
     _, log = score(data, output, "--runner=DirectRunner", f"--prism_location={tmp_path}/none")
     assert "Falling back to DirectRunner" in log
     assert_same_rows(sorted_rows(output), expected)
+
+
+def test_prism_runner_without_prism_fails(data: Path, tmp_path: Path) -> None:
+    where = f"--prism_location={tmp_path}/none"
+    process, log = start(data, tmp_path / "out", "--runner=PrismRunner", where)
+    assert process.wait(JOB_SECONDS) == 1
+    assert "the job failed: " in log.read_text()
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
