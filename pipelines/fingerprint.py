@@ -47,12 +47,18 @@ class Fingerprint:
     parts: dict[str, Any]
 
     def differences(self, other: Fingerprint) -> list[str]:
-        """The parts in which another job differs, as `name: this → that`, each cut short."""
-        return [
-            f"{name}: {_short(self.parts.get(name))} → {_short(other.parts.get(name))}"
-            for name in FINGERPRINT_PARTS
-            if _text(self.parts.get(name)) != _text(other.parts.get(name))
-        ]
+        """The parts in which another job differs, as `name: this → that`, each cut short.
+
+        Of the formats' flags only those that differ are told.
+        """
+        told: list[str] = []
+        for name in FINGERPRINT_PARTS:
+            mine, its = self.parts.get(name), other.parts.get(name)
+            if name == "format_flags" and isinstance(mine, dict) and isinstance(its, dict):
+                told += _differences(mine, its)
+            else:
+                told += _differences({name: mine}, {name: its})
+        return told
 
 
 def fingerprint(parts: Mapping[str, Any]) -> Fingerprint:
@@ -84,6 +90,14 @@ def input_mark(files: Sequence[InputFile]) -> dict[str, Any]:
         "bytes": sum(file.size_bytes for file in files),
         "sha256": digest.hexdigest(),
     }
+
+
+def _differences(mine: Mapping[str, Any], its: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}: {_short(mine.get(name))} → {_short(its.get(name))}"
+        for name in dict.fromkeys([*mine, *its])
+        if _text(mine.get(name)) != _text(its.get(name))
+    ]
 
 
 def _short(value: Any) -> str:
