@@ -1,11 +1,11 @@
-"""How many threads read a job's splits."""
+"""How many threads read a job's splits, and where the workers are."""
 
 from __future__ import annotations
 
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 
-from pipelines.beam_options import pipeline_options, read_in_threads
+from pipelines.beam_options import pipeline_options, read_in_threads, worker_place
 from pipelines.cores import usable_cores
 
 
@@ -28,3 +28,20 @@ def test_splits_are_read_in_threads_unless_told_otherwise(
     if usable_cores() == 1 and not arguments:
         expected = (1, "in_memory")
     assert (direct.direct_num_workers, direct.direct_running_mode) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        ([], "process"),
+        (["--runner=DirectRunner"], "process"),
+        (["--direct_running_mode=multi_processing"], "machine"),
+        (["--runner=PrismRunner"], "process"),
+        (["--runner=PrismRunner", "--environment_type=LOOPBACK"], "process"),
+        (["--runner=PrismRunner", "--environment_type=DOCKER"], "elsewhere"),
+        (["--runner=DataflowRunner"], "elsewhere"),
+        (["--runner=FlinkRunner"], "elsewhere"),
+    ],
+)
+def test_where_workers_run(arguments: list[str], place: str) -> None:
+    assert worker_place(pipeline_options(arguments)) == place

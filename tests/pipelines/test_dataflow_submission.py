@@ -19,31 +19,36 @@ pytest.importorskip("google.cloud.dataflow_v1beta3", reason="apache-beam[gcp] is
 
 from apache_beam.internal.gcp import auth
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.portability import common_urns
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from google.cloud.dataflow_v1beta3 import JobType
 
 from pipelines.cli import main
 from tests.keras_models import mlp_keras
 from tests.pipelines.dataflow_service import FakeDataflow, storage_emulator
 from tests.pipelines.inputs import write_parquet
+from tests.pipelines.outputs import column, read_rows
+from tests.references import Reference
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILDS_SINCE = 77
+ROWS = 100
+FEATURES = np.random.default_rng(3).normal(size=(ROWS, 8)).astype(np.float32)
 BUCKET = "gs://bucket"
 IMAGE = "europe-docker.pkg.dev/p/r/mirrorbeam-gpu:1"
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A bucket with a dataset and a model."""
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    """A bucket with a dataset and a model; gives the model as a plain function."""
     folder = tmp_path_factory.mktemp("bucket")
-    rng = np.random.default_rng(3)
-    columns = {"features": rng.normal(size=(100, 8)).astype(np.float32), "id": np.arange(100)}
+    columns = {"features": FEATURES, "id": np.arange(ROWS)}
     write_parquet(folder / "in" / "0.parquet", columns, row_group_rows=10)
-    mlp_keras(folder)
+    _, reference = mlp_keras(folder)
     changed = pytest.MonkeyPatch()
     with storage_emulator(BUCKET.removeprefix("gs://")) as address, changed.context() as patch:
         patch.setenv("STORAGE_EMULATOR_HOST", address)
@@ -52,7 +57,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("in/0.parquet", "mlp.keras"):
             with FileSystems.create(f"{BUCKET}/{name}") as file:
                 file.write((folder / name).read_bytes())
-        yield
+        yield reference
 
 
 @pytest.fixture
@@ -105,7 +110,7 @@ def staged_names(environment: beam_runner_api_pb2.Environment) -> dict[str, str]
 
 
 def test_a_job_with_gpus(
-    cloud: None, service: FakeDataflow, capsys: pytest.CaptureFixture
+    cloud: Reference, service: FakeDataflow, capsys: pytest.CaptureFixture
 ) -> None:
     code = submit(
         service, "gpus", "--gpus=nvidia-l4:4", f"--sdk_container_image={IMAGE}",
@@ -151,7 +156,7 @@ def test_a_job_with_gpus(
     assert set(staged_names(sdk)) <= {"submission_environment_dependencies.txt"}
 
     plan = json.loads(read(f"{BUCKET}/gpus/_mirrorbeam/plan.json"))
-    assert plan["rows"] == 100
+    assert plan["rows"] == ROWS
 
 
 @pytest.mark.skipif(
@@ -159,7 +164,7 @@ def test_a_job_with_gpus(
     reason=f"setuptools is older than {BUILDS_SINCE}, which the package is built with",
 )
 def test_the_package_travels_with_a_setup_file(
-    cloud: None, service: FakeDataflow, source: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Reference, service: FakeDataflow, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(source)
     assert submit(service, "setup", "--setup_file=./setup.py", "--no_wait_until_finish") == 0
@@ -181,7 +186,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_template_is_written_and_not_sent(cloud: None, service: FakeDataflow) -> None:
+def test_a_template_is_written_and_not_sent(cloud: Reference, service: FakeDataflow) -> None:
     template = f"{BUCKET}/templates/score.json"
     code = submit(
         service, "template", "--gpus=nvidia-tesla-t4:2", f"--sdk_container_image={IMAGE}",
@@ -195,16 +200,39 @@ def test_a_template_is_written_and_not_sent(cloud: None, service: FakeDataflow) 
 
 @pytest.mark.parametrize("service", ["JOB_STATE_DONE"], indirect=True)
 def test_a_job_that_leaves_no_report_has_failed(
-    cloud: None, service: FakeDataflow, caplog: pytest.LogCaptureFixture
+    cloud: Reference, service: FakeDataflow, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert submit(service, "silent", f"--sdk_container_image={IMAGE}") == 1
     assert "without a report" in caplog.text
 
 
 def test_what_is_refused_is_not_sent(
-    cloud: None, service: FakeDataflow, capsys: pytest.CaptureFixture
+    cloud: Reference, service: FakeDataflow, capsys: pytest.CaptureFixture
 ) -> None:
     code = submit(service, "refused", "--gpus=nvidia-l4:4", "--model=mlp.keras")
     assert code == 2
     assert "Received: --model mlp.keras" in capsys.readouterr().err
     assert service.jobs == []
+
+
+def test_what_is_staged_scores_the_dataset(
+    cloud: Reference, service: FakeDataflow, tmp_path: Path
+) -> None:
+    flags = [f"--sdk_container_image={IMAGE}", "--no_wait_until_finish"]
+    assert submit(service, "scored", *flags) == 0
+    pipeline = staged(service.jobs[0])
+    # The service would start the image; here the worker is this process, with the same storage.
+    sdk = only_environment(pipeline)
+    sdk.urn, sdk.payload = python_urns.EMBEDDED_PYTHON, b""
+    del sdk.dependencies[:]
+    FnApiRunner().run_via_runner_api(pipeline, PipelineOptions()).wait_until_finish()
+    assert FileSystems.exists(f"{BUCKET}/scored/_SUCCESS")
+    (found,) = FileSystems.match([f"{BUCKET}/scored/part-*.parquet"])
+    for metadata_of_part in found.metadata_list:
+        name = metadata_of_part.path.rpartition("/")[2]
+        (tmp_path / name).write_bytes(read(metadata_of_part.path))
+    rows = read_rows(tmp_path)
+    assert column(rows, "id").tolist() == list(range(ROWS))
+    assert {row["_source"] for row in rows} == {f"{BUCKET}/in/0.parquet"}
+    expected = cloud({"features": FEATURES})["scores"]
+    np.testing.assert_allclose(column(rows, "scores"), expected, rtol=1e-5, atol=1e-6)

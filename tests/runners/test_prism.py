@@ -93,6 +93,17 @@ def test_prism_gives_the_rows_of_the_default_runner(
     }
 
 
+def test_prism_takes_no_notice_of_processes_asked_for(
+    binary: Path, data: Path, tmp_path: Path
+) -> None:
+    flags = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    pid, log = score(
+        data, tmp_path / "out", "--runner=DirectRunner", f"--prism_location={binary}", *flags
+    )
+    assert "Prism binary path resolved to: " in log
+    assert set(workers_of(tmp_path / "out")) == {pid}
+
+
 def test_a_running_bundle_may_be_split(
     binary: Path, data: Path, expected: Rows, tmp_path: Path
 ) -> None:
