@@ -4,6 +4,9 @@ VENV    ?= .venv
 PYTHONS ?= python3.13 python3.12 python3.11 python3.10 python3
 JOBS    ?= 2
 
+# Of `make fuzz`: files of each format and kind of damage.
+FUZZ_EXAMPLES ?= 2000
+
 # Of `make bench`: rows by case (small or full), rounds, and rounds of the slow peers.
 SCALE       ?= small
 ROUNDS      ?= 3
@@ -19,13 +22,14 @@ WORKS := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help venv demo test flink-test prism-test lint bench bench-gpu clean
+.PHONY: help venv demo test fuzz flink-test prism-test lint bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train a small CNN on 1,797 digits and score them from TFRecords and PNGs"
 	@echo "make test   ruff, mypy, import-linter, pytest"
 	@echo "make lint   the first three of them"
+	@echo "make fuzz   damaged files of every format, FUZZ_EXAMPLES=2000 of each kind"
 	@echo "make flink-test  score on a Flink cluster of this machine (needs java and mvn)"
 	@echo "make prism-test  score on Prism, which Beam's DirectRunner tries first (needs go, once)"
 	@echo "make bench  measure against the bare model and other systems, and write docs/benchmarks.md"
@@ -61,6 +65,10 @@ flink-test: $(STAMP)
 
 prism-test: $(STAMP)
 	$(BIN)/python -m pytest -m prism tests/runners
+
+fuzz: $(STAMP)
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -X faulthandler -m pytest \
+	    --numprocesses $(JOBS) -p no:logging tests/bad_input/test_fuzz.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -114,13 +114,23 @@ def infer_schema(objects: Sequence[dict[str, Any]]) -> pa.Schema:
     """Columns for all members, in the order in which they come up.
 
     A member's type is the one that all its values have; where there is none, that of most.
-    Integers beside floats are floats. Members that are always null are strings.
+    Integers beside floats are floats. Members that are always null are strings; those whose
+    names are no Unicode are left out.
     """
-    names = dict.fromkeys(name for row in objects for name in row)
+    names = dict.fromkeys(name for row in objects for name in row if _is_text(name))
     values = ([row[name] for row in objects if row.get(name) is not None] for name in names)
     return pa.schema(
         [(name, _settled(_common_type(column))) for name, column in zip(names, values, strict=True)]
     )
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name has no lone surrogate, which JSON can escape and no column can have."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _common_type(values: list[Any]) -> pa.DataType:

@@ -24,6 +24,7 @@ from pipelines.sources.base import (
     own_columns,
 )
 from pipelines.sources.casting import Misfit, cast_column, is_compatible, valid_text
+from pipelines.sources.failed_tables import ORIGIN_COLUMNS, is_failed_table, rows_without_copy
 from pipelines.sources.timed_reads import TimedReads, each_decoded
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
@@ -102,6 +103,8 @@ class ParquetSource(Source):
     ) -> Iterator[Block]:
         path, row = split.files[0], split.first_row
         names = self.columns_schema().names
+        if is_failed_table(file.schema_arrow):
+            names = [*names, *ORIGIN_COLUMNS]
         stop = file.num_row_groups if split.stop is None else split.stop
         refusal = _refusal(file.schema_arrow, self.columns_schema())
         block_rows = 0
@@ -136,16 +139,16 @@ class ParquetSource(Source):
                 misfits.setdefault(misfit.row, message)
         rows = np.arange(row, row + batch.num_rows)
         good = pa.RecordBatch.from_arrays(columns, schema=schema) if columns else None
-        if not misfits or good is None:
+        of_origin = set(ORIGIN_COLUMNS).issubset(batch.schema.names)
+        failed = rows_without_copy(batch) if of_origin else {}
+        if not (misfits or failed) or good is None:
             return maker.block(good, rows)
-        failures = [
-            Failure(
-                path, row + at, "decode", "ArrowInvalid", message, good.slice(at, 1).to_pylist()[0]
-            )
-            for at, message in sorted(misfits.items())
-        ]
+        for at, message in misfits.items():
+            data = good.slice(at, 1).to_pylist()[0]
+            failed[at] = Failure(path, row + at, "decode", "ArrowInvalid", message, data)
         kept = np.ones(batch.num_rows, bool)
-        kept[list(misfits)] = False
+        kept[list(failed)] = False
+        failures = [failed[at] for at in sorted(failed)]
         return maker.block(good.filter(pa.array(kept)), rows[kept], failures)
 
 
@@ -283,9 +286,13 @@ def _block_rows(handle: Any, file: pq.ParquetFile, index: int, names: Sequence[s
         handle, metadata=file.metadata, buffer_size=_STREAM_BUFFER_BYTES,
         page_checksum_verification=True,
     )  # fmt: skip
-    first = next(unbuffered.iter_batches(_PROBED_ROWS, row_groups=[index], columns=names), None)
-    if first is None or not first.nbytes:
-        return BLOCK_ROWS
+    # One row before several: a dictionary makes large values cheap to write.
+    for rows in (1, _PROBED_ROWS):
+        first = next(unbuffered.iter_batches(rows, row_groups=[index], columns=names), None)
+        if first is None or not first.nbytes:
+            return BLOCK_ROWS
+        if first.nbytes > BLOCK_BYTES // _PROBED_ROWS:
+            break
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES * first.num_rows // first.nbytes))
 
 

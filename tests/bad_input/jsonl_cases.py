@@ -164,6 +164,12 @@ CASES = (
         Scored((0, 2, 3), (Failed(1, "decode", "JsonError", "Invalid UTF8"),)),
     ),
     Case(
+        "invalid UTF-8",
+        "a member whose name is half of a surrogate pair",
+        writing(json_lines({1: '{"x": [1, 2, 3], "n": 1, "text": "a", "\\ud800": 1}'})),
+        Scored((0, 2, 3), (Failed(1, "decode", "JsonError", "The surrogate pair"),)),
+    ),
+    Case(
         "duplicate columns",
         "`n` twice in one line",
         writing(json_lines({1: '{"x": [1, 2, 3], "n": 1, "n": 2, "text": "a"}'})),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 from pathlib import Path
 
 from tests.bad_input import (
@@ -15,7 +16,7 @@ from tests.bad_input import (
     tfrecord_cases,
 )
 from tests.bad_input.cases import DEFECTS, Case
-from tests.bad_input.outcomes import Impossible
+from tests.bad_input.outcomes import Impossible, Outcome, PassedOver, Refused, Scored, Stopped
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bad_input.md"
 
@@ -44,7 +45,38 @@ def page_text() -> str:
             *map(_line, cases),
         ]
         tables.append("\n".join(lines))
-    return "\n\n".join(tables)
+    return "\n\n".join([_counts(), *tables])
+
+
+def _counts() -> str:
+    """How many cases there are of each format, and how they end."""
+    lines = [
+        "| format | bad files | tried | job done, rows failed | done, no row failed | exit 2 | exit 1 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    totals = collections.Counter[str]()
+    for name, cases in MATRIX.items():
+        real = [case for case in cases if not isinstance(case.beside, Impossible)]
+        ends = collections.Counter(
+            _end(outcome) for case in real for outcome in (case.beside, case.only)
+        )
+        ends.update(files=len(real), tried=2 * len(real))
+        totals.update(ends)
+        lines.append(_count_line(name, ends))
+    return "\n".join([*lines, _count_line("all", totals)])
+
+
+_ENDS = ("files", "tried", "failed", "scored", "refused", "stopped")
+
+
+def _count_line(name: str, ends: collections.Counter[str]) -> str:
+    return f"| {name} | {' | '.join(str(ends[end]) for end in _ENDS)} |"
+
+
+def _end(outcome: Outcome) -> str:
+    if isinstance(outcome, Scored):
+        return "failed" if outcome.failed else "scored"
+    return {Refused: "refused", Stopped: "stopped", PassedOver: "scored"}[type(outcome)]
 
 
 def documented(page: str) -> str:

@@ -26,7 +26,12 @@ def seeds(name: str) -> list[bytes]:
     """Sound files of a format, in all its kinds."""
     if name == "tfrecord":
         plain = frames(examples())
-        return [plain, gzip.compress(plain, mtime=0), frame(plain) + plain, frames([example(x=None)] * 3)]
+        return [
+            plain,
+            gzip.compress(plain, mtime=0),
+            frame(plain) + plain,
+            frames([example(x=None)] * 3),
+        ]
     if name == "parquet":
         options = ({}, {"compression": "none", "use_dictionary": False}, {"row_group_size": 1})
         unsafe = {"write_page_checksum": False}
