@@ -7,6 +7,7 @@ import logging
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Literal, cast
 
+from transforms.engine import garbage
 from transforms.engine.group_queue import default_queue_bytes
 from transforms.engine.host_allocator import keep_freed_memory
 from transforms.engine.registry import PREDICTORS, Lease
@@ -105,6 +106,7 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
     from transforms.engine.replicas import open_replicas
 
     keep_freed_memory()
+    garbage.thaw()
     replicas = open_replicas(config.devices, config.logical_devices)
     model = load_model(config.model, replicas.strategy, precision=config.precision)
     _LOG.info("%s: %s", config.model.path, model.how)
@@ -114,7 +116,7 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
     key = predictor_tuning_key(config, digest, model.signature.inputs, replicas)
     stores = (*config.tuning_stores, user_store())
     is_auto = config.rows == "auto"
-    return Predictor(
+    predictor = Predictor(
         model,
         replicas,
         fields=fields,
@@ -129,3 +131,5 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
             stores, key, sizer.found_rows, sizer.tuner.measured if sizer.tuner else ()
         ),
     )
+    garbage.freeze()
+    return predictor
