@@ -286,14 +286,16 @@ def _block_rows(handle: Any, file: pq.ParquetFile, index: int, names: Sequence[s
         handle, metadata=file.metadata, buffer_size=_STREAM_BUFFER_BYTES,
         page_checksum_verification=True,
     )  # fmt: skip
+    row_bytes = 0.0
     # One row before several: a dictionary makes large values cheap to write.
     for rows in (1, _PROBED_ROWS):
         first = next(unbuffered.iter_batches(rows, row_groups=[index], columns=names), None)
-        if first is None or not first.nbytes:
-            return BLOCK_ROWS
+        if first is None or not first.num_rows:
+            break
+        row_bytes = first.nbytes / first.num_rows
         if first.nbytes > BLOCK_BYTES // _PROBED_ROWS:
             break
-    return max(1, min(BLOCK_ROWS, BLOCK_BYTES * first.num_rows // first.nbytes))
+    return max(1, min(BLOCK_ROWS, int(BLOCK_BYTES // row_bytes))) if row_bytes else BLOCK_ROWS
 
 
 def _groups(footer: pq.FileMetaData) -> range:

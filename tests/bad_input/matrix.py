@@ -51,7 +51,7 @@ def page_text() -> str:
 def _counts() -> str:
     """How many cases there are of each format, and how they end."""
     lines = [
-        "| format | bad files | tried | job done, rows failed | done, no row failed | exit 2 | exit 1 |",
+        "| format | bad files | tried | done, rows failed | done, none failed | exit 2 | exit 1 |",
         "|---|---|---|---|---|---|---|",
     ]
     totals = collections.Counter[str]()
