@@ -113,7 +113,7 @@ class Job:
             features = self._rows["features"][own].tolist()
             features[BAD_ROW] = features[BAD_ROW][:-1]
             columns = {"id": np.arange(own.start, own.stop), "features": ragged(features)}
-            write_parquet(folder / f"in/{split}.parquet", columns)
+            write_parquet(folder / f"in/{split:03d}.parquet", columns)
 
     def arguments(self, *flags: str) -> list[str]:
         """Of `mirrorbeam`."""

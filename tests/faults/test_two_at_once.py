@@ -69,9 +69,13 @@ def test_two_commands_on_one_folder(tmp_path: Path):
     command = [sys.executable, "-m", "pipelines", *job.arguments()]
     both = [
         subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            command,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(2)
     ]
     errors = [process.communicate()[1] for process in both]
