@@ -22,7 +22,7 @@ WORKS := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help venv demo test fuzz flink-test prism-test lint bench bench-gpu clean
+.PHONY: help venv demo test fuzz faults flink-test prism-test lint bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make test   ruff, mypy, import-linter, pytest"
 	@echo "make lint   the first three of them"
 	@echo "make fuzz   damaged files of every format, FUZZ_EXAMPLES=2000 of each kind"
+	@echo "make faults  kill jobs at every point of their way, resume them, write docs/guarantees.md's figures"
 	@echo "make flink-test  score on a Flink cluster of this machine (needs java and mvn)"
 	@echo "make prism-test  score on Prism, which Beam's DirectRunner tries first (needs go, once)"
 	@echo "make bench  measure against the bare model and other systems, and write docs/benchmarks.md"
@@ -59,6 +60,9 @@ demo: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+
+faults: $(STAMP)
+	$(BIN)/python -m benchmarks.faults
 
 flink-test: $(STAMP)
 	$(BIN)/python -m pytest -m flink tests/runners
