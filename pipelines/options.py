@@ -231,7 +231,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of `mirrorbeam score`, but for those of sources and sinks."""
     add_inference_arguments(parser)
     group = parser.add_argument_group("output")
-    group.add_argument("--output", required=True, metavar="FOLDER", help="folder: new, or of the same job")
+    group.add_argument("--output", required=True, metavar="FOLDER", help="new, or of the same job")
     group.add_argument(
         "--output_format", choices=OUTPUT_FORMATS, default="parquet", help="(default: parquet)"
     )
