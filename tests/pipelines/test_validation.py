@@ -204,7 +204,7 @@ def test_the_default_runner_is_pinned():
         (["--direct_running_mode=multi_processing"], "machine", False),
         (["--runner=FlinkRunner"], "elsewhere", True),
         (["--runner=apache_beam.runners.portability.flink_runner.FlinkRunner"], "elsewhere", True),
-        (["--runner=prism"], "elsewhere", True),
+        (["--runner=prism"], "process", True),
         (["--runner=DataflowRunner"], "elsewhere", False),
     ],
 )
