@@ -18,6 +18,7 @@ class _Node:
 
 @pytest.fixture(autouse=True)
 def _leave_nothing_frozen() -> Iterator[None]:
+    gc.unfreeze()
     yield
     gc.unfreeze()
 

@@ -75,7 +75,7 @@ def test_overwriting_a_job_deletes_its_sizes_and_nothing_else(output: str) -> No
     OutputTuningStore(output).save(KEY, {"rows": 1})
     mine = storage.join(output, "_mirrorbeam", "tuning", "mine.json")
     storage.create(mine).close()
-    earlier = folder.check(["/nowhere"], "parquet", overwrite=True)
+    earlier = folder.check(["/nowhere"], "parquet")
     assert earlier is not None
     folder.clear(earlier)
     assert list(storage.list_files(output)) == [mine]
