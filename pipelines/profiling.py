@@ -152,7 +152,10 @@ def _tolerant(profiler: Any) -> Callable[[FrameType, str, Any], None]:
 
     def hook(frame: FrameType, event: str, argument: Any) -> None:
         is_outside = isinstance(profiler.cur[-2], profile.Profile.fake_frame)  # type: ignore
-        if not (is_outside and event in _ENDS):
+        if is_outside and event in _ENDS:
+            return
+        # A generator that is thrown away returns without a call, which ends a profile.
+        with contextlib.suppress(AssertionError):
             profiler.dispatcher(frame, event, argument)
 
     return hook
