@@ -21,6 +21,7 @@ from pipelines import storage
 from pipelines.commit_records import CommitError, read_commit
 from pipelines.failed_rows import failed_schema, failures_to_batch
 from pipelines.file_lock import file_lock
+from pipelines.object_stores import is_object_store
 from pipelines.output_folder import OutputFolder
 from pipelines.pending_file import PendingFile, write_at_once
 from pipelines.sinks.base import PartWriter, Sink, arranged
@@ -118,11 +119,15 @@ class SplitWriter:
         part.writer.finish()
         if self._failed_part is not None:
             self._failed_part.writer.finish()
+        # Before looking for a commit: one of two attempts at once sees the other's, see `_settle`.
+        part.file.close()
         # A runner that lost a worker repeats its bundle while the first may still be running.
         with file_lock(self._folder.plan):
             earlier = self._earlier_commit()
             if earlier is None:
-                return self._publish(part, rows_in_split, failed, run_info, stage_times)
+                record = self._publish(part, rows_in_split, failed, run_info, stage_times)
+                self._settle()
+                return record
         self.abandon()
         return earlier
 
@@ -144,7 +149,8 @@ class SplitWriter:
         failed_promise = None
         if self._failed_part is not None:
             failed_promise = self._promise(self._failed_part, failed)
-        else:
+        elif not is_object_store(self._folder.path):
+            # Elsewhere the finish does it, with one request less for each split.
             storage.delete([self._folder.failed_part(self._split.name)])
         promise = self._promise(part, self._predicted)
         ended_at = time.time()
@@ -167,6 +173,27 @@ class SplitWriter:
             self._folder.commit(self._split.name),
             json.dumps(record, indent=1, ensure_ascii=False).encode())
         return record
+
+    def _settle(self) -> None:
+        """Leaves a sign on an object store, which has no locks, if another attempt is at work.
+
+        Each attempt completes its temporary file, looks for a record, copies, writes its record and
+        then looks for temporary files of others. So if two of them copy, the one whose record
+        is the later sees the other's file, and leaves its own: the finish reads parts of which
+        it finds any, and compares them by checksum.
+        """
+        if not is_object_store(self._folder.path):
+            return
+        others = [
+            name for name in self._folder.temporary_files(self._split.name)
+            if self._attempt not in name]
+        if others:
+            _LOG.warning(
+                "split %s: another attempt was at work, the finish will compare", self._split.name)
+            return
+        for part in (self._part, self._failed_part):
+            if part is not None:
+                part.file.settle()
 
     def _earlier_commit(self) -> dict[str, Any] | None:
         try:

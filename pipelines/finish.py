@@ -34,11 +34,13 @@ class Verified(NamedTuple):
         worker's process has its `run`, which tells totals.
       problems: what is wrong with the other splits.
       broken: names of those among them that have a record which does not hold.
+      stale: failed parts of attempts that did not commit, beside a record without failures.
     """
 
     records: list[dict[str, Any]]
     problems: list[str]
     broken: list[str]
+    stale: list[str]
 
 
 def verify_job(plan: JobPlan, folder: OutputFolder, content: bool) -> Verified:
@@ -50,20 +52,24 @@ def verify_job(plan: JobPlan, folder: OutputFolder, content: bool) -> Verified:
     Args:
       plan: the job's plan.
       folder: its output.
-      content: whether to read the files, or to compare sizes alone.
+      content: whether to read all files, or to compare sizes alone but for splits that more
+        than one attempt may have written.
     """
     sink = sink_class(plan.output_format)()
     sizes = folder.sizes()
+    attempted = folder.attempted_splits()
 
     def look(split: Split) -> dict[str, Any] | CommitError | None:
         try:
-            return read_commit(folder, split.name, sink, content, sizes.get)
+            read = content or split.name in attempted
+            return read_commit(folder, split.name, sink, read, sizes.get)
         except CommitError as error:
             return error
 
     records: list[dict[str, Any]] = []
     problems: list[str] = []
     broken: list[str] = []
+    stale: list[str] = []
     last: dict[str, dict[str, Any]] = {}
     readers = _READERS if storage.is_local(folder.path) else _REMOTE_READERS
     with ThreadPoolExecutor(readers) as pool:
@@ -79,8 +85,11 @@ def verify_job(plan: JobPlan, folder: OutputFolder, content: bool) -> Verified:
                         f"expected split {split.name} to be committed. Received: no record of it.")
                 else:
                     records.append(found)
+                    failed_part = folder.failed_part(split.name)
+                    if not found["failed"] and failed_part in sizes:
+                        stale.append(failed_part)
                     _keep_last_run(last, found)
-    return Verified(records, problems, broken)
+    return Verified(records, problems, broken, stale)
 
 
 def _keep_last_run(last: dict[str, dict[str, Any]], record: dict[str, Any]) -> None:
@@ -102,14 +111,15 @@ def finish_job(plan: JobPlan, folder: OutputFolder) -> dict[str, Any]:
     Counts come from the commit records on disk: those of an earlier run of the same job
     count too, and nothing counts twice. Where files are local they are read again and
     compared by checksum; elsewhere sizes are compared, since checksums were taken while
-    writing and reading all output would pass it through this one worker.
+    writing and reading all output would pass it through this one worker. Of splits at which
+    two attempts were at work, or one was killed, checksums are compared everywhere.
 
     A record that does not hold is deleted, so that the next run does its split again.
 
     Returns:
       The report; its `succeeded` and `reasons` say how the job ended.
     """
-    records, problems, broken = verify_job(
+    records, problems, broken, stale = verify_job(
         plan, folder, content=storage.is_local(folder.path))
     if len(problems) > _NAMED_PROBLEMS:
         more = len(problems) - _NAMED_PROBLEMS
@@ -123,12 +133,16 @@ def finish_job(plan: JobPlan, folder: OutputFolder) -> dict[str, Any]:
     report = build_report(
         plan, records, problems, time.time(), [run.started_at for run in runs])
     report["splits_withdrawn"] = len(broken)
+    storage.delete(stale)
     folder.write_json(folder.report, report)
+    if broken:
+        # Before the sweep: what it deletes is why some of them were read.
+        storage.delete([folder.success])
+        storage.delete(folder.commit(name) for name in broken)
     folder.sweep(split.name for split in plan.splits)
     if report["succeeded"]:
         storage.create(folder.success).close()
     else:
         storage.delete([folder.success])
-        storage.delete(folder.commit(name) for name in broken)
         _LOG.error("the job failed: %s", " ".join(report["reasons"]))
     return report

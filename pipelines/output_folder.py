@@ -129,7 +129,7 @@ class OutputFolder:
             plan = JobPlan.from_json(data)
             sink_class(plan.output_format)
             return plan
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise OutputError(
                 f"expected a plan of mirrorbeam in {self.plan}. Received: "
                 f"{str(error).rstrip('.')}. Choose another --output.") from error
@@ -224,15 +224,30 @@ class OutputFolder:
             match = _TEMPORARY_FILE.fullmatch(name)
             return match is not None and (match[1] is None or match[1] in names)
 
-        _delete_in(storage.join(self.path, WORK_FOLDER, "tmp"), is_leftover)
+        _delete_in(self._temporary_folder, is_leftover)
+
+    def temporary_files(self, split: str) -> list[str]:
+        """Names of the files on their way that attempts at a split have completed."""
+        paths = storage.sizes_in(self._temporary_folder, f"{split}-")
+        return [path.rpartition("/")[2] for path in paths]
+
+    def attempted_splits(self) -> frozenset[str]:
+        """Splits of which an attempt was killed, or more than one were at work at once."""
+        names = (path.rpartition("/")[2] for path in storage.sizes_in(self._temporary_folder))
+        matches = (_TEMPORARY_FILE.fullmatch(name) for name in names)
+        return frozenset(match[1] for match in matches if match is not None and match[1])
+
+    @property
+    def _temporary_folder(self) -> str:
+        return storage.join(self.path, WORK_FOLDER, "tmp")
 
     def tidy(self) -> None:
         """Removes the local folder of files on their way if nothing is in it."""
-        _delete_in(storage.join(self.path, WORK_FOLDER, "tmp"), lambda name: False)
+        _delete_in(self._temporary_folder, lambda name: False)
 
     def _first_file(self) -> str | None:
         """A file that is there, but for those that a command left which was killed at once."""
-        temporary = storage.join(self.path, WORK_FOLDER, "tmp")
+        temporary = self._temporary_folder
         for path in storage.list_files(self.path, limit=_LISTED_LEFTOVERS):
             folder, _, name = path.rpartition("/")
             if folder != temporary or _TEMPORARY_FILE.fullmatch(name) is None:
@@ -258,9 +273,8 @@ class OutputFolder:
 
 def _delete_in(folder: str, is_own: Callable[[str], object]) -> None:
     """Deletes the files of a folder whose names are our own, and a local folder that is empty."""
-    for path in list(storage.list_files(folder)):
-        if is_own(path.rpartition("/")[2]):
-            storage.delete([path])
+    storage.delete(
+        [path for path in storage.list_files(folder) if is_own(path.rpartition("/")[2])])
     if storage.is_local(folder):
         # Another process may have put a file there.
         with contextlib.suppress(OSError):

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines import storage
+from pipelines.object_stores import is_object_store
 
 
 class PendingFile:
     """Written under a temporary name and moved to its own when complete.
+
+    An object store has no move. There the file is copied, and the temporary one stays until
+    `settle`: it is the sign by which attempts at the same target see each other. Writing to the
+    target itself would not do: an upload that is given up midway appears as far as it came.
 
     Attributes:
       stream: where to write; it does not seek.
@@ -18,22 +23,41 @@ class PendingFile:
         """Creates the temporary file; nothing lies at `target` yet."""
         self._temporary = temporary
         self._target = target
+        self._is_published = False
         self.stream = storage.MeasuredFile(storage.create(temporary))
 
-    def publish(self) -> dict[str, Any]:
-        """Moves the file to its own name; returns its size in bytes and its CRC32C."""
+    def close(self) -> None:
+        """Completes the temporary file; may be called again."""
         self.stream.close()
-        storage.replace(self._temporary, self._target)
+
+    def publish(self) -> dict[str, Any]:
+        """Makes the file appear under its own name; returns its size in bytes and its CRC32C."""
+        self.close()
+        # Also if it fails: the copy may have been made.
+        self._is_published = True
+        if is_object_store(self._target):
+            storage.copy(self._temporary, self._target)
+        else:
+            storage.replace(self._temporary, self._target)
         return {"bytes": self.stream.size_bytes, "crc32c": self.stream.crc32c}
 
+    def settle(self) -> None:
+        """Deletes what an object store still has of the temporary file, after `publish`."""
+        if is_object_store(self._temporary):
+            storage.delete([self._temporary])
+
     def abandon(self) -> None:
-        """Deletes the temporary file, if there still is one."""
+        """Deletes the temporary file, unless the target may be a copy of it."""
         self.stream.abandon()
-        storage.delete([self._temporary])
+        if not (self._is_published and is_object_store(self._target)):
+            storage.delete([self._temporary])
 
 
 def write_at_once(temporary: str, target: str, data: bytes) -> None:
     """Writes a small file that readers never see in part."""
+    if is_object_store(target):
+        storage.write_object(target, data)
+        return
     file = PendingFile(temporary, target)
     try:
         file.stream.write(data)

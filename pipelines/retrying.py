@@ -24,6 +24,25 @@ _LASTING_NUMBERS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ENAMETOOLONG}
 )
 
+# Packages of object stores' clients, whose errors are of their own kinds.
+_CLIENTS = frozenset({"apache_beam", "boto3", "botocore", "google", "requests", "urllib3"})
+
+# Too slow, or too many requests.
+_BUSY = frozenset({408, 429})
+
+
+class StoreError(OSError):
+    """An object store did not do what it was asked for.
+
+    Attributes:
+      code: of the HTTP answer, if there was one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        """Takes what the store's client said."""
+        super().__init__(message)
+        self.code = code
+
 
 def retried(call: Callable[[], _Result], what: str) -> _Result:
     """What `call` returns, which is made up to five times while it fails for a while.
@@ -34,18 +53,39 @@ def retried(call: Callable[[], _Result], what: str) -> _Result:
 
     Raises:
       OSError: that of the last try, or at once one that would not pass: a file that is not
-        there, a right that is missing, a full disk.
+        there, a right that is missing, a full disk. `StoreError` where a store's client has an
+        error of its own kind.
     """
     for pause_seconds in PAUSES_SECONDS:
         try:
-            return call()
+            return _called(call)
         except OSError as error:
             if not is_transient(error):
                 raise
             seconds = pause_seconds * random.uniform(1, 1.5)
             _LOG.warning("%s failed, again in %.1f s: %s", what, seconds, error)
             time.sleep(seconds)
-    return call()
+    return _called(call)
+
+
+def _called(call: Callable[[], _Result]) -> _Result:
+    try:
+        return call()
+    except OSError:
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _CLIENTS:
+            raise
+        raise StoreError(f"{type(error).__name__}: {error}", _code(error)) from error
+
+
+def _code(error: BaseException) -> int | None:
+    code = getattr(error, "code", None)
+    if not isinstance(code, int):
+        answer = getattr(error, "response", None)
+        metadata = answer.get("ResponseMetadata", {}) if isinstance(answer, dict) else {}
+        code = metadata.get("HTTPStatusCode")
+    return int(code) if isinstance(code, int) else None
 
 
 def is_transient(error: BaseException) -> bool:
@@ -55,6 +95,9 @@ def is_transient(error: BaseException) -> bool:
         # Beam collects what went wrong with each file: an error, or in places only a text.
         causes = [cause for cause in details.values() if isinstance(cause, BaseException)]
         return len(causes) < len(details) or any(map(is_transient, causes))
+    code = _code(error)
+    if code is not None:
+        return code in _BUSY or code >= 500
     if not isinstance(error, OSError) or isinstance(error, _LASTING):
         return False
     return error.errno not in _LASTING_NUMBERS

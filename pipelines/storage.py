@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 import google_crc32c
 
+from pipelines.object_stores import create_object, is_object_store, is_s3, put_s3_object
 from pipelines.retrying import retried
 
 _SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
@@ -39,6 +40,8 @@ def create(path: str) -> BinaryIO:
     if is_local(path):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         return open(path, "wb")
+    if is_object_store(path):
+        return create_object(path)
     from apache_beam.io.filesystem import CompressionTypes
 
     return cast(BinaryIO, retried(
@@ -99,6 +102,25 @@ def replace(source: str, target: str) -> None:
     retried(move, f"moving {source} to {target}")
 
 
+def copy(source: str, target: str) -> None:
+    """Copies an object, in the place of one that is there: readers see the one or the other."""
+    filesystem = _filesystem(target)
+    retried(lambda: filesystem.copy([source], [target]), f"copying {source} to {target}")
+
+
+def write_object(path: str, data: bytes) -> None:
+    """Writes a small object, which appears whole or not at all; failed uploads are repeated."""
+
+    def upload() -> None:
+        if is_s3(path):
+            put_s3_object(path, data)
+            return
+        with create_object(path) as file:
+            file.write(data)
+
+    retried(upload, f"writing {path}")
+
+
 def delete(paths: Iterable[str]) -> None:
     """Deletes files, remote ones in threads; one that is gone already is no error."""
     remote = []
@@ -122,7 +144,8 @@ def _delete_surely(path: str) -> None:
 
 def _delete_remote(path: str) -> None:
     filesystem = _filesystem(path)
-    if filesystem.exists(path):
+    # Object stores take the deletion of what is not there for done.
+    if is_object_store(path) or filesystem.exists(path):
         filesystem.delete([path])
 
 

@@ -178,7 +178,7 @@ def test_only_the_last_record_of_a_process_keeps_its_run(tmp_path: Path) -> None
     for index in (2, 0, 1):
         commits.add(block(index, range(5), total=5, run_info={"process": "a", "rows": index}))
     commits.add(block(3, range(5), total=5, run_info={"process": "b"}))
-    records, problems, _ = verify_job(plan(4), folder, content=True)
+    records, problems, *_ = verify_job(plan(4), folder, content=True)
     assert problems == []
     runs = [record["run"] and record["run"]["process"] for record in records]
     assert runs == [None, "a", None, "b"]

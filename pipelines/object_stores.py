@@ -1,0 +1,87 @@
+"""What differs where files are objects in a bucket, which appear when they are closed."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, BinaryIO
+
+from pipelines.retrying import retried
+
+# Of these it is known, and tested: an object appears when its upload is complete, in the
+# place of an older one of the same name, and whoever looks afterwards sees it.
+OBJECT_STORES = frozenset({"gs", "s3"})
+
+
+def is_object_store(path: str) -> bool:
+    """Whether `path` is in a bucket of a store whose objects appear whole, when closed."""
+    scheme, separator, _ = path.partition("://")
+    return bool(separator) and scheme.lower() in OBJECT_STORES
+
+
+def create_object(path: str) -> BinaryIO:
+    """Opens a new object for writing; an upload is under way from the first byte on.
+
+    Closing completes it, whatever was written by then: there is no way to give one up.
+    """
+    return io.BufferedWriter(_Upload(path))
+
+
+class _Upload(io.RawIOBase):
+    """Beam's upload, begun late: its S3 client cannot complete one that has no byte."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self._file: Any = None
+        self._is_broken = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        try:
+            if self._file is None:
+                self._file = retried(self._open, f"creating {self._path}")
+            self._file.write(data)
+        except BaseException:
+            self._is_broken = True
+            raise
+        return len(data)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        # Closed even if that fails: a second try, as when garbage is collected, could only
+        # publish less.
+        super().close()
+        if self._is_broken:
+            # What is there now is no object: both clients refuse to complete such an upload.
+            return
+        if self._file is not None:
+            self._file.close()
+        elif is_s3(self._path):
+            retried(lambda: put_s3_object(self._path, b""), f"creating {self._path}")
+        else:
+            retried(self._open, f"creating {self._path}").close()
+
+    def _open(self) -> Any:
+        from apache_beam.io.filesystem import CompressionTypes
+        from apache_beam.io.filesystems import FileSystems
+
+        return FileSystems.get_filesystem(self._path).create(
+            self._path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def put_s3_object(path: str, data: bytes) -> None:
+    """Writes an S3 object in one request, where an upload in pieces takes three."""
+    from apache_beam.io.aws.s3io import S3IO, parse_s3_path
+    from apache_beam.io.filesystems import FileSystems
+
+    bucket, key = parse_s3_path(path)
+    store = S3IO(options=FileSystems.get_filesystem(path)._options)
+    store.client.client.put_object(Bucket=bucket, Key=key, Body=data)
+
+
+def is_s3(path: str) -> bool:
+    """Whether `path` is in an S3 bucket."""
+    return path.lower().startswith("s3://")
