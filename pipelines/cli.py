@@ -14,6 +14,7 @@ from typing import NoReturn, Protocol
 from pipelines import options
 from pipelines.beam_options import refuse_undeclared
 from pipelines.errors import CommandError
+from pipelines.redaction import RedactingFormatter, redacted
 from pipelines.status_options import add_status_arguments
 from pipelines.tune_options import add_tune_arguments
 from pipelines.worker_pool_options import add_worker_pool_arguments
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leave:
         return int(leave.code or 0)
     except CommandError as error:
-        sys.stderr.write(f"mirrorbeam: {error}\n")
+        sys.stderr.write(redacted(f"mirrorbeam: {error}\n"))
         return EXIT_WRONG
     except KeyboardInterrupt:
         _LOG.error("stopped before the job was done")
@@ -155,11 +156,11 @@ def _long_flags(parser: argparse.ArgumentParser, command: str) -> list[str]:
 def _set_up_logging() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    logging.basicConfig(
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        RedactingFormatter("%(asctime)s %(levelname).1s %(name)s: %(message)s", "%H:%M:%S")
     )
+    logging.basicConfig(handlers=[handler])
     for name in _OWN_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)
 

@@ -57,7 +57,7 @@ def read_commit(
         if record["failed"]:
             _compare(record["failed_part"], folder.failed_part(split), record["failed"],
                      ParquetSink(), content, size_of)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CommitError(f"expected a commit record in {path}. Received: {error!r}.") from error
     return record
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.redaction import redacted
 from pipelines.sinks.base import plain_schema
 from transforms.block import ROW_COLUMN, SOURCE_COLUMN
 from transforms.failures import Failure
@@ -121,8 +122,8 @@ def _column(field: pa.Field, values: list[Any], messages: list[str]) -> pa.Array
 
 
 def _storable(message: str) -> str:
-    """Messages may quote bytes that are no UTF-8; Arrow takes none."""
-    return message.encode(errors="backslashreplace").decode()
+    """Messages may quote addresses with credentials, and bytes that are no UTF-8 for Arrow."""
+    return redacted(message.encode(errors="backslashreplace").decode())
 
 
 _MISFITS = (pa.ArrowException, ValueError, TypeError, OverflowError)

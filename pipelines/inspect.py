@@ -118,7 +118,17 @@ def inspect_model(flags: ModelFlags) -> dict[str, Any]:
         "mirrored": loaded.mirrored,
         "bytes_per_device": loaded.bytes_per_device,
         "loading": loaded.how,
+        "file_operations": _file_operations(local, kind),
     }
+
+
+def _file_operations(spec: ModelSpec, kind: ModelKind) -> list[str]:
+    if kind != "saved_model":
+        return []
+    from transforms.engine.file_operations import file_operations
+    from transforms.engine.saved_model import read_saved_model
+
+    return file_operations(read_saved_model(spec.path))
 
 
 def _two_replicas() -> tf.distribute.Strategy:
@@ -201,6 +211,9 @@ def _as_text(facts: Mapping[str, Any]) -> str:
     ]
     if facts["takes_records"]:
         lines.append("  from TFRecords the input gets the whole record")
+    if facts["file_operations"]:
+        named = ", ".join(facts["file_operations"])
+        lines += ["", f"its graph reads or writes files or calls Python: {named}"]
     lines += [
         "",
         facts["loading"],

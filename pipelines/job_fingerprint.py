@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.fingerprint import Fingerprint, fingerprint, input_mark
 from pipelines.options import InferenceOptions, ScoreOptions
+from pipelines.redaction import redacted_values
 from pipelines.splits import InputFile
 
 
@@ -49,8 +50,8 @@ def job_fingerprint(
 
 
 def plain_arguments(options: InferenceOptions) -> dict[str, Any]:
-    """The command's flags by name as JSON can hold them."""
-    return {name: _plain(value) for name, value in options.as_arguments().items()}
+    """The command's flags by name as JSON can hold them, without credentials."""
+    return {name: redacted_values(value) for name, value in options.as_arguments().items()}
 
 
 def _plain(value: Any) -> Any:

@@ -68,8 +68,21 @@ class Split:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Split:
-        """The inverse of ``to_json``."""
-        return cls(**(values | {"files": tuple(values["files"])}))
+        """The inverse of ``to_json``.
+
+        Raises:
+          ValueError: its number is none. Names of files are made from it.
+        """
+        split = cls(**(values | {"files": tuple(values["files"])}))
+        if not _is_number(split.index) or not _is_number(split.digits) or split.digits > 19:
+            raise ValueError(
+                f"expected a split's index and digits as numbers. Received: {split.index!r} and "
+                f"{split.digits!r}")
+        return split
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def numbered(splits: Sequence[Split]) -> tuple[Split, ...]:
