@@ -13,6 +13,9 @@ ROUNDS      ?= 3
 PEER_ROUNDS ?= 1
 CASES       ?=
 
+# Of `make soak`; `make soak SECONDS=60`.
+SECONDS ?= 1800
+
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers_installed
@@ -33,6 +36,8 @@ help:
 	@echo "make faults  kill jobs at every point of their way, resume them, write docs/guarantees.md's figures"
 	@echo "make flink-test  score on a Flink cluster of this machine (needs java and mvn)"
 	@echo "make prism-test  score on Prism, which Beam's DirectRunner tries first (needs go, once)"
+	@echo "make object-store-test  score in buckets of emulators: gs:// and s3://"
+	@echo "make soak   kill, starve and feed bad rows at random for SECONDS (1800), count every row"
 	@echo "make bench  measure against the bare model and other systems, and write docs/benchmarks.md"
 	@echo "            (CASES=a,b SCALE=full ROUNDS=5 PEER_ROUNDS=5); make bench-gpu: the same on GPUs"
 	@echo "make venv   only set up $(VENV)"
@@ -73,6 +78,15 @@ prism-test: $(STAMP)
 fuzz: $(STAMP)
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -X faulthandler -m pytest \
 	    --numprocesses $(JOBS) -p no:logging tests/bad_input/test_fuzz.py
+
+object-store-test: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[aws,gcp]' \
+	    --requirement tests/object_stores/requirements.txt --constraint constraints.txt
+	$(BIN)/python -m pytest tests/object_stores
+
+soak: $(STAMP)
+	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) && \
+	    $(BIN)/python -m benchmarks.soak_table
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
