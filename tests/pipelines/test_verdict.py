@@ -30,26 +30,26 @@ class SlowFileSystem(ShelfFileSystem):
 
     @classmethod
     def scheme(cls) -> str:
-        return "throttled"
+        return "tardy"
 
     def open(
         self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO
     ) -> BinaryIO:
-        file = super().open(path.replace("throttled://", "shelf://"), mime_type, compression_type)
+        file = super().open(path.replace("tardy://", "shelf://"), mime_type, compression_type)
         return _SlowFile(file)  # type: ignore[return-value]
 
     def match(self, patterns: list[str], limits: list[int] | None = None) -> Any:
-        found = super().match([text.replace("throttled://", "shelf://") for text in patterns], limits)
+        found = super().match([text.replace("tardy://", "shelf://") for text in patterns], limits)
         for result in found:
             for metadata in result.metadata_list:
-                metadata.path = metadata.path.replace("shelf://", "throttled://")
+                metadata.path = metadata.path.replace("shelf://", "tardy://")
         return found
 
     def exists(self, path: str) -> bool:
-        return super().exists(path.replace("throttled://", "shelf://"))
+        return super().exists(path.replace("tardy://", "shelf://"))
 
     def size(self, path: str) -> int:
-        return super().size(path.replace("throttled://", "shelf://"))
+        return super().size(path.replace("tardy://", "shelf://"))
 
 
 class _SlowFile:
@@ -164,7 +164,7 @@ def small_image_model(logical_cpus: int, tmp_path_factory: pytest.TempPathFactor
 def test_slow_storage_makes_reading_the_bound(tmp_path: Path, small_model: str) -> None:
     ShelfFileSystem.root = tmp_path / "shelf"
     write_rows(tmp_path / "shelf" / "in" / "a.parquet", 40_000, 16)
-    report = report_of(small_model, "throttled://in/*.parquet", tmp_path / "out")
+    report = report_of(small_model, "tardy://in/*.parquet", tmp_path / "out")
     assert report["bound_by"] == "read"
     assert report["advice"].startswith("Read from storage nearer to the workers")
     read = report["stages"]["read"]
