@@ -22,6 +22,7 @@ def table(results: Mapping[str, Any]) -> str:
         f"jobs in {results['seconds'] / 60:.0f} minutes": trials["jobs"],
         "commands killed": trials["drivers_killed"],
         "worker processes killed": trials["workers_killed"],
+        "of these kills, when some splits were committed and some not": trials["killed_midway"],
         "jobs short of memory": trials["starved_jobs"],
         "allocations refused": trials["out_of_memory"],
         "rows": trials["rows"],

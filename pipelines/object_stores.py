@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import Any, BinaryIO
 
 from pipelines.retrying import retried
+
+_LOG = logging.getLogger(__name__)
 
 # Of these it is known, and tested: an object appears when its upload is complete, in the
 # place of an older one of the same name, and whoever looks afterwards sees it.
@@ -44,25 +47,37 @@ class _Upload(io.RawIOBase):
                 self._file = retried(self._open, f"creating {self._path}")
             self._file.write(data)
         except BaseException:
-            self._is_broken = True
+            self._give_up()
             raise
         return len(data)
 
     def close(self) -> None:
         if self.closed:
             return
-        # Closed even if that fails: a second try, as when garbage is collected, could only
-        # publish less.
+        # Closed even if that fails: there is no second try.
         super().close()
         if self._is_broken:
-            # What is there now is no object: both clients refuse to complete such an upload.
             return
         if self._file is not None:
-            self._file.close()
+            try:
+                self._file.close()
+            except BaseException:
+                self._give_up()
+                raise
         elif is_s3(self._path):
             retried(lambda: put_s3_object(self._path, b""), f"creating {self._path}")
         else:
             retried(self._open, f"creating {self._path}").close()
+
+    def _give_up(self) -> None:
+        """Sees to it that nothing completes the upload later, as collecting garbage would."""
+        self._is_broken = True
+        # S3's uploader remembers its error and never completes.
+        if hasattr(self._file, "terminate"):
+            try:
+                self._file.terminate()
+            except Exception as error:
+                _LOG.debug("an upload to %s cannot be cancelled: %s", self._path, error)
 
     def _open(self) -> Any:
         from apache_beam.io.filesystem import CompressionTypes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,8 @@ def amazon_store() -> Iterator[Store]:
         "s3", endpoint_url=endpoint, region_name="us-east-1",
         aws_access_key_id=KEY, aws_secret_access_key=SECRET,
     )  # fmt: skip
+    # What earlier servers of this process held is there still.
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"))
     client.create_bucket(Bucket=BUCKET)
     FileSystems.set_options(PipelineOptions(list(flags)))
     try:
