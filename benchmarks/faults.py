@@ -22,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 from benchmarks.machine import describe_machine
+from benchmarks.marked_text import put_between
 from tests.faults.kill_points import POINTS, Outcome, kill_and_resume, kill_half_way
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,11 +78,7 @@ def main() -> int:
     _LOG.setLevel(logging.INFO)
     results = measure()
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    before, begin, rest = PAGE.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not (begin and end):
-        raise ValueError(f"expected {_BEGIN} and {_END} in {PAGE}. Received: a page without.")
-    PAGE.write_text(f"{before}{begin}\n{figures(results)}\n{end}{after}")
+    PAGE.write_text(put_between(PAGE.read_text(), _BEGIN, _END, f"\n{figures(results)}\n"))
     kills = [*results["points"], results["half_way"]]
     exact = not any(kill["rows_lost"] or kill["rows_doubled"] for kill in kills)
     within = all(kill["redone"] <= 2 for kill in results["points"])

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.marked_text import put_between
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "flink.json"
 PAGE = ROOT / "docs" / "runners.md"
@@ -50,12 +52,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=PAGE)
     flags = parser.parse_args()
-    before, begin, rest = flags.page.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise SystemExit(f"expected {_BEGIN!r} and {_END!r} in {flags.page}. Received: neither.")
     content = table(json.loads(flags.results.read_text()))
-    flags.page.write_text(f"{before}{begin}{content}{end}{after}")
+    flags.page.write_text(put_between(flags.page.read_text(), _BEGIN, _END, content))
 
 
 if __name__ == "__main__":

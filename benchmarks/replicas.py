@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.marked_text import put_between
+
 RESULTS = Path(__file__).parent / "results" / "replicas.json"
 PAGE = Path(__file__).parent.parent / "docs" / "replicas.md"
 BEGIN, END = "<!-- measured -->", "<!-- end -->"
@@ -179,11 +181,9 @@ def table(results: dict[str, Any]) -> str:
 
 def written(page: str, results: dict[str, Any]) -> str:
     """The page of the documentation with these results between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
     cores, rounds = results["cores"], results["rounds"]
     said = f"Medians of {rounds} processes for each row, {cores} cores.\n\n{table(results)}"
-    return f"{before}{BEGIN}\n{said}\n{END}{after}"
+    return put_between(page, BEGIN, END, f"\n{said}\n")
 
 
 def main() -> None:

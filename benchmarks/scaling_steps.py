@@ -79,8 +79,6 @@ def plan(clock: Clock, folder: Path, kind: str) -> dict[str, Any]:
     }
 
 
-
-
 def make(clock: Clock, folder: Path, kind_and_count: str) -> dict[str, Any]:
     """Makes the input of `plan`; nothing is measured."""
     kind, _, count = kind_and_count.partition("=")
@@ -194,9 +192,7 @@ def images(clock: Clock, folder: Path, _: str) -> dict[str, Any]:
             small = rng.integers(0, 255, (16, 16, 3), np.uint8)
             cv2.imwrite(str(below / f"{index}.jpg"), cv2.resize(small, (256, 256)))
     size = sum(path.stat().st_size for path in (folder / f"images-{many}").iterdir())
-    first, second = (
-        _score(folder, f"images-{count}", "cnn.keras", []) for count in (few, many)
-    )
+    first, second = (_score(folder, f"images-{count}", "cnn.keras", []) for count in (few, many))
     return {
         "rows": many - few,
         "seconds_a_row": (second[0] - first[0]) / (many - few),

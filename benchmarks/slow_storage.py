@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
+from tests.pipelines.memory_filesystem import FILES, MemoryFileSystem
 
 _PAGE_NAMES = 1000
 
@@ -32,7 +32,6 @@ class Requests:
         time.sleep(self.wait_seconds * times)
 
 
-FILES: dict[str, bytes] = {}
 REQUESTS = Requests()
 
 
@@ -48,36 +47,18 @@ class _Upload(io.BytesIO):
         super().close()
 
 
-class SlowFileSystem(FileSystem):
-    """As flat as an object store."""
+class SlowFileSystem(MemoryFileSystem):
+    """The tests' filesystem in memory, with every request counted."""
 
     @classmethod
     def scheme(cls) -> str:
         """What its paths start with."""
         return "slow"
 
-    def join(self, basepath: str, *paths: str) -> str:
-        """A path inside `basepath`."""
-        return "/".join([basepath.rstrip("/"), *paths])
-
-    def split(self, path: str) -> tuple[str, str]:
-        """Folder and name."""
-        head, _, tail = path.rpartition("/")
-        return head, tail
-
-    def mkdirs(self, path: str) -> None:
-        """Refused: there are no folders."""
-        raise BeamIOError("No folders here", {path: "flat"})
-
-    def has_dirs(self) -> bool:
-        """Never."""
-        return False
-
     def _list(self, dir_or_prefix: str) -> Any:
-        found = sorted(path for path in FILES if path.startswith(dir_or_prefix))
+        found = list(super()._list(dir_or_prefix))
         REQUESTS.count("list", len(found) // _PAGE_NAMES + 1)
-        for path in found:
-            yield FileMetadata(path, len(FILES[path]), 0.0)
+        return iter(found)
 
     def create(self, path: str, mime_type: str = "", compression_type: str = "") -> Any:
         """A file that appears when it is closed."""
@@ -86,13 +67,12 @@ class SlowFileSystem(FileSystem):
     def open(self, path: str, mime_type: str = "", compression_type: str = "") -> Any:
         """All of a file."""
         REQUESTS.count("read")
-        return io.BytesIO(self._content(path))
+        return super().open(path, mime_type, compression_type)
 
     def copy(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
         """Copies files."""
-        for source, destination in zip(source_file_names, destination_file_names, strict=True):
-            REQUESTS.count("copy")
-            FILES[destination] = self._content(source)
+        REQUESTS.count("copy", len(source_file_names))
+        super().copy(source_file_names, destination_file_names)
 
     def rename(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
         """Copies files and deletes the old ones."""
@@ -102,33 +82,14 @@ class SlowFileSystem(FileSystem):
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
         REQUESTS.count("look")
-        return path in FILES
+        return super().exists(path)
 
     def size(self, path: str) -> int:
         """Its bytes."""
         REQUESTS.count("look")
-        return len(self._content(path))
-
-    def last_updated(self, path: str) -> float:
-        """Unknown."""
-        return 0.0
-
-    def checksum(self, path: str) -> str:
-        """Stands for its content."""
-        return str(len(self._content(path)))
-
-    def metadata(self, path: str) -> FileMetadata:
-        """Its size."""
-        return FileMetadata(path, self.size(path), 0.0)
+        return super().size(path)
 
     def delete(self, paths: list[str]) -> None:
         """Deletes files that are there."""
-        for path in paths:
-            REQUESTS.count("delete")
-            self._content(path)
-            del FILES[path]
-
-    def _content(self, path: str) -> bytes:
-        if path not in FILES:
-            raise BeamIOError("No such file", {path: "missing"})
-        return FILES[path]
+        REQUESTS.count("delete", len(paths))
+        super().delete(paths)

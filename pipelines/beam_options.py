@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from pipelines.cores import usable_cores
 from pipelines.errors import CommandError
+from transforms.cores import usable_cores
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -92,7 +92,7 @@ def worker_place(options: PipelineOptions) -> WorkerPlace:
     return "machine" if mode == "multi_processing" else "process"
 
 
-def read_in_threads(options: PipelineOptions, arguments: Sequence[str], splits: int) -> int:
+def read_in_threads(options: PipelineOptions, arguments: Sequence[str], splits: int) -> None:
     """Lets Beam's in-process runner read several splits at once, unless its flags were given.
 
     Arrow, the decoders and TensorFlow leave Python's lock while they work, and one thread's
@@ -103,21 +103,17 @@ def read_in_threads(options: PipelineOptions, arguments: Sequence[str], splits: 
       options: changed in place.
       arguments: the command's arguments for Beam.
       splits: of the job; a single one is read by the thread that there is.
-
-    Returns:
-      How many threads read.
     """
     from apache_beam.options.pipeline_options import DirectOptions
 
     direct = options.view_as(DirectOptions)
     given = any(argument.startswith("--direct_") for argument in arguments)
     if given or worker_place(options) != "process":
-        return direct.direct_num_workers
+        return
     threads = min(_MOST_THREADS, usable_cores(), splits)
     if threads > 1:
         direct.direct_num_workers = threads
         direct.direct_running_mode = "multi_threading"
-    return threads
 
 
 def refuse_undeclared(arguments: Sequence[str], own_flags: Iterable[str]) -> None:

@@ -19,9 +19,6 @@ from pipelines.splits import Split
 
 _LOG = logging.getLogger(__name__)
 
-_READERS = 8
-# Object stores answer late, but many at once.
-_REMOTE_READERS = 64
 _SPLITS_AT_A_TIME = 4096
 _NAMED_PROBLEMS = 100
 
@@ -71,8 +68,7 @@ def verify_job(plan: JobPlan, folder: OutputFolder, content: bool) -> Verified:
     broken: list[str] = []
     stale: list[str] = []
     last: dict[str, dict[str, Any]] = {}
-    readers = _READERS if storage.is_local(folder.path) else _REMOTE_READERS
-    with ThreadPoolExecutor(readers) as pool:
+    with ThreadPoolExecutor(storage.readers_of(folder.path)) as pool:
         # So many at a time: waiting ones take memory too.
         for start in range(0, len(plan.splits), _SPLITS_AT_A_TIME):
             some = plan.splits[start : start + _SPLITS_AT_A_TIME]

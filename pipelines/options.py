@@ -214,7 +214,7 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--logical_devices",
         metavar="N",
-        type=_positive,
+        type=positive,
         help="make N logical devices of each physical one",
     )
     group.add_argument("--xla", action="store_true", help="compile the step with XLA")
@@ -362,7 +362,12 @@ def _devices(text: str) -> tuple[str, ...] | Literal["all"]:
     return "all" if text == "all" else _names(text)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number above 0, for `ArgumentParser`.
+
+    Raises:
+      argparse.ArgumentTypeError: the text is another.
+    """
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise _reject("a whole number above 0", text)
     return int(text)

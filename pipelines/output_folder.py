@@ -48,7 +48,7 @@ class OutputFolder:
 
     def failed_part(self, split: str) -> str:
         """Path of a split's failed rows."""
-        return storage.join(self.path, WORK_FOLDER, "failed", f"part-{split}.parquet")
+        return storage.join(self.failed_folder, f"part-{split}.parquet")
 
     @property
     def commits_folder(self) -> str:
@@ -61,7 +61,7 @@ class OutputFolder:
 
     def temporary(self, stem: str, suffix: str) -> str:
         """Path of a file on its way; `stem` begins with the split's name, if it is a split's."""
-        return storage.join(self.path, WORK_FOLDER, "tmp", f"{stem}.{suffix}")
+        return storage.join(self._temporary_folder, f"{stem}.{suffix}")
 
     def tuning(self, key: str) -> str:
         """Path of a batch size that a worker found; `key` is what it depends on."""

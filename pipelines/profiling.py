@@ -3,7 +3,7 @@
 The trace is of one process at most 20 steps or 30 seconds long, from the first batch on; the
 engine has warmed up before. The Python profile is of the threads that read, predict and write,
 with the standard library's `profile`, which knows threads (`cProfile` does not from Python 3.12
-on) and slows Python code down several times.
+on) and slows Python code down.
 """
 
 from __future__ import annotations

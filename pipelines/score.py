@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -118,9 +118,7 @@ def _finish(job: CommittedJob, started_at: float) -> tuple[int, bool]:
         run_of_job = _start_run(job.folder, job.options, started_at, detached=False)
         report = finish_job(job.plan, job.folder)
         _end_run(job.folder, run_of_job, EXIT_DONE if report["succeeded"] else EXIT_FAILED)
-    sys.stdout.write(describe_report(report, job.folder))
-    code = EXIT_DONE if report["succeeded"] else EXIT_FAILED
-    return code, bool(report.get("splits_withdrawn")) and not report["succeeded"]
+    return _concluded(report, job.folder)
 
 
 def build(pipeline: beam.Pipeline, job: Job) -> Any:
@@ -228,11 +226,15 @@ def _outcome(
             state or PipelineState.UNKNOWN, job.folder.report,
         )  # fmt: skip
         return EXIT_FAILED, False
-    report = json.loads(data)
-    sys.stdout.write(describe_report(report, job.folder))
+    return _concluded(json.loads(data), job.folder)
+
+
+def _concluded(report: Mapping[str, Any], folder: OutputFolder) -> tuple[int, bool]:
+    """Prints a report; gives the exit code and whether splits are to be redone."""
+    sys.stdout.write(describe_report(report, folder))
     if report["succeeded"]:
         return EXIT_DONE, False
-    withdrawn = report["splits_withdrawn"]
+    withdrawn = report.get("splits_withdrawn", 0)
     if withdrawn:
         _LOG.warning("%d splits whose files were not as committed are to be redone", withdrawn)
     return EXIT_FAILED, withdrawn > 0

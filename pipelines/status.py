@@ -17,6 +17,7 @@ from pipelines.errors import CommandError
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.runs import Run, read_runs
+from pipelines.summary import table
 
 EXIT_DONE = 0
 
@@ -27,8 +28,6 @@ RECENT_SECONDS = 300.0
 # A job is silent when nothing was committed for so long, and for so many times as long as
 # its longest split took.
 SILENT_SECONDS, SILENT_SPLITS = 600.0, 10
-
-_READERS, _REMOTE_READERS = 8, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,11 +177,10 @@ def describe_status(status: Status, folder: OutputFolder, now: float) -> str:
             f"{_utc(status.last_commit_at)}, {_duration(now - status.last_commit_at)} ago")
     lines["started"] = _utc(status.started_at) + (
         f", run {status.runs}" if status.runs > 1 else "")
-    for reason in status.reasons:
-        lines.setdefault("reason", reason)
+    if status.reasons:
+        lines["reason"] = status.reasons[0]
     lines["output"] = folder.path
-    width = max(map(len, lines))
-    return "".join(f"{name:<{width}}  {text}\n" for name, text in lines.items())
+    return table(lines)
 
 
 _STATES: dict[State, str] = {
@@ -244,8 +242,7 @@ def _rows(records: Sequence[Mapping[str, Any]]) -> int:
 def _read_records(folder: OutputFolder) -> list[dict[str, Any]]:
     """All commit records that can be read: one may be replaced at this moment."""
     paths = storage.sizes_in(folder.commits_folder)
-    readers = _READERS if storage.is_local(folder.path) else _REMOTE_READERS
-    with ThreadPoolExecutor(readers) as pool:
+    with ThreadPoolExecutor(storage.readers_of(folder.path)) as pool:
         return [record for record in pool.map(_read_json, paths) if record is not None]
 
 

@@ -31,7 +31,7 @@ def describe_plan(job: Job) -> str:
     }
     if job.output_schema is not None:
         lines["columns"] = ", ".join(f"{field.name}: {field.type}" for field in job.output_schema)
-    return _table(lines)
+    return table(lines)
 
 
 def describe_report(report: Mapping[str, Any], folder: OutputFolder) -> str:
@@ -57,7 +57,7 @@ def describe_report(report: Mapping[str, Any], folder: OutputFolder) -> str:
         lines["note"] = (
             "where a file could not be read to its end, one failure stands for all that is left"
         )
-    return _table(lines)
+    return table(lines)
 
 
 def _rate(report: Mapping[str, Any]) -> str:
@@ -73,7 +73,8 @@ def _rate(report: Mapping[str, Any]) -> str:
     return f"{text}, {report['seconds']:.1f} s in all{runs}"
 
 
-def _table(lines: Mapping[str, str]) -> str:
+def table(lines: Mapping[str, str]) -> str:
+    """Named lines of text, one below the other."""
     width = max(map(len, lines))
     return "".join(f"{name:<{width}}  {text}\n" for name, text in lines.items())
 

@@ -20,7 +20,7 @@ from pipelines.job_fingerprint import job_fingerprint, plain_arguments
 from pipelines.options import InferenceOptions, ModelFlags, ScoreOptions
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan, columns_as_text
-from pipelines.planned_inputs import PlannedInputs, read_inputs
+from pipelines.planned_inputs import read_inputs
 from pipelines.resume import committed_splits, is_finished, require_same_job
 from pipelines.sinks import sink_class
 from pipelines.sinks.base import Sink, SinkError, arranged_schema
@@ -175,7 +175,10 @@ def check_job(
             if committed == len(resumed.splits):
                 return CommittedJob(options, resumed, folder, is_finished(folder))
             _note_split_bytes(options, resumed)
-        source, planned = _source_plan(name, files, options, resumed, known)
+        planned = None
+        if resumed is not None and known is not None:
+            planned = SourcePlan(resumed.splits, known.schema, resumed.rows)
+        source, planned = plan_source(name, files, options, planned)
         differ = source.name == "images" and sizes_differ(files)
         feeding = _feeding(options, source, planned, model.signature, function, differ)
         lease = None
@@ -252,9 +255,18 @@ def _needs_outputs(options: ScoreOptions, sink: Sink, workers: WorkerPlace) -> b
 
 
 def plan_source(
-    name: str, files: Sequence[InputFile], options: InferenceOptions
+    name: str,
+    files: Sequence[InputFile],
+    options: InferenceOptions,
+    planned: SourcePlan | None = None,
 ) -> tuple[Source, SourcePlan]:
     """The source of a format, and how it reads some files.
+
+    Args:
+      name: of the format.
+      files: all files of the input.
+      options: the command's.
+      planned: how the files were planned already, where that is known.
 
     Raises:
       CommandError: nothing can be read from them.
@@ -262,6 +274,8 @@ def plan_source(
     from pipelines.sources import source_class
 
     source = source_class(name).from_args(options.format_flags)
+    if planned is not None:
+        return source, planned
     try:
         return source, source.plan(files, options.split_bytes)
     except OSError as error:
@@ -269,22 +283,6 @@ def plan_source(
             f"expected input files that can be read. Received: {type(error).__name__}: {error}. "
             "Check the path and its permissions."
         ) from error
-
-
-def _source_plan(
-    name: str,
-    files: Sequence[InputFile],
-    options: ScoreOptions,
-    resumed: JobPlan | None,
-    known: PlannedInputs | None,
-) -> tuple[Source, SourcePlan]:
-    """How the input is read: as it was planned already, where that is known."""
-    if resumed is None or known is None:
-        return plan_source(name, files, options)
-    from pipelines.sources import source_class
-
-    source = source_class(name).from_args(options.format_flags)
-    return source, SourcePlan(resumed.splits, known.schema, resumed.rows)
 
 
 def _note_split_bytes(options: ScoreOptions, resumed: JobPlan) -> None:

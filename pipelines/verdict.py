@@ -118,7 +118,7 @@ def _device_advice(arguments: Mapping[str, Any], devices: Sequence[str]) -> str:
 
 def _read_advice(arguments: Mapping[str, Any]) -> str:
     hints = ["read from storage nearer to the workers", "add workers or --direct_num_workers"]
-    if arguments.get("keep") is None or arguments.get("keep") == "all":
+    if _keeps_all(arguments):
         hints.append("read fewer columns with --keep")
     return _sentence(hints)
 
@@ -130,7 +130,7 @@ def _decode_advice(arguments: Mapping[str, Any], source: str) -> str:
         hints = ["add cores and --direct_num_workers, or workers, for more splits at once"]
         if source != "parquet":
             hints.append("store the input as Parquet")
-    if arguments.get("keep") is None or arguments.get("keep") == "all":
+    if _keeps_all(arguments):
         hints.append("decode fewer columns with --keep")
     return _sentence(hints)
 
@@ -139,9 +139,14 @@ def _write_advice(arguments: Mapping[str, Any]) -> str:
     hints = []
     if arguments.get("output_format") != "parquet":
         hints.append("write --output_format parquet")
-    if arguments.get("keep") is None or arguments.get("keep") == "all":
+    if _keeps_all(arguments):
         hints.append("copy fewer columns with --keep")
     return _sentence([*hints, "add workers or --direct_num_workers"])
+
+
+def _keeps_all(arguments: Mapping[str, Any]) -> bool:
+    """Whether `--keep` could leave columns out that are kept now."""
+    return arguments.get("keep") in (None, "all")
 
 
 def _sentence(hints: Sequence[str]) -> str:
@@ -151,4 +156,3 @@ def _sentence(hints: Sequence[str]) -> str:
 
 def _share(seconds: float, available: float) -> float:
     return round(seconds / available, 4) if available > 0 else 0.0
-

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from pipelines.options import positive
+
 
 def add_worker_pool_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of `mirrorbeam worker-pool`."""
@@ -32,7 +34,7 @@ def add_worker_pool_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(threads=False)
     parser.add_argument(
         "--pin_devices",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="give each process N of the host's NVIDIA devices, by CUDA_VISIBLE_DEVICES "
         "(default: each sees all)",
@@ -42,10 +44,4 @@ def add_worker_pool_arguments(parser: argparse.ArgumentParser) -> None:
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535. Received: {text!r}.")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0. Received: {text!r}.")
     return int(text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.conversion import NullValueError, RowError
+from transforms.cores import usable_cores
 from transforms.image_headers import ImageHeader, read_header
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def decode_images(
         except (ImageError, NullValueError) as error:
             return error
 
-    workers = min(threads or _usable_cores(), len(encoded))
+    workers = min(threads or usable_cores(), len(encoded))
     if workers > 1:
         run = math.ceil(len(encoded) / (workers * _RUNS_PER_THREAD))
         runs = [encoded[start : start + run] for start in range(0, len(encoded), run)]
@@ -155,12 +155,6 @@ def images_to_column(images: Sequence[np.ndarray | None]) -> pa.Array:
         [[] if image is None else list(image.shape) for image in images], pa.list_(pa.int32())
     )
     return pa.StructArray.from_arrays([data, shape_lists], ["data", "shape"], mask=mask)
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -272,14 +272,14 @@ class MirroredInferenceDoFn(beam.DoFn):
 
     def _submit_rows(self, rows: list[Any], timestamps: list[Any], window: Any) -> _RowsJob:
         kind = type(rows[0])
-        feeds = self._feeds.get(kind)
-        if feeds is None:
-            feeds = self._setup.row_feeds(rows, self._predictor.signature)
-            known = {name for row in rows for name in row_mapping(row, feeds[0].column)}
-            kept_columns(sorted(known), [feed.column for feed in feeds], self._setup.keep)
+        feeds = self._feeds.get(kind) or self._setup.row_feeds(rows, self._predictor.signature)
+        mappings = [row_mapping(row, feeds[0].column) for row in rows]
+        if kind not in self._feeds:
+            # Refuses names to keep that no row has.
+            known = sorted({name for mapping in mappings for name in mapping})
+            kept_columns(known, [feed.column for feed in feeds], self._setup.keep)
             self._feeds[kind] = feeds
         submitted = Submitted(self._predictor, rows_to_arrays(rows, feeds), len(rows))
-        mappings = [row_mapping(row, feeds[0].column) for row in rows]
         return _RowsJob(submitted, rows, mappings, feeds, timestamps, window)
 
 

@@ -16,7 +16,8 @@ class Entry:
     """One contender's part in a case.
 
     Attributes:
-      opener: `module:function`, called as `function(job)` in the process of the run. It loads the
+      opener: `module:function` below `benchmarks.contenders`, called as `function(job)` in the
+        process of the run. It loads the
         model, warms up, and returns what the clock is held at: a function without arguments that
         scores all of the job's rows, to `measured.SEEN` or into `job.output`.
       small: rows at the scale `small`; slow contenders get fewer, rates are compared.
@@ -51,6 +52,14 @@ class Target:
     against: str
     measure: str
     ratio: float
+
+
+# What is to be shown of most cases that read files.
+AS_FAST_AS_ITS_PARTS = Target("mirrorbeam", "bound", "rows_per_second", 0.9)
+AHEAD_OF_PEERS = (
+    Target("mirrorbeam", "peers", "rows_per_second", 1),
+    Target("mirrorbeam", "peers", "peak_mib", 1.2),
+)
 
 
 @dataclass(frozen=True)
@@ -124,5 +133,7 @@ class Case:
 def open_contender(job: Job, contender: str) -> Callable[[], object]:
     """Calls a contender's opener: the model is loaded and warm afterwards."""
     module, _, function = job.case.entries[contender].opener.partition(":")
-    run: Callable[[], object] = getattr(importlib.import_module(module), function)(job)
+    run: Callable[[], object] = getattr(
+        importlib.import_module(f"benchmarks.contenders.{module}"), function
+    )(job)
     return run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases.base import Case, Entry, Job, Target
+from benchmarks.cases.base import AHEAD_OF_PEERS, AS_FAST_AS_ITS_PARTS, Case, Entry, Job
 from benchmarks.cases.mlp_files import check_files
 from benchmarks.cases.table_files import write_files
 
@@ -57,8 +57,6 @@ def check(job: Job) -> None:
     check_files(job, ["id"])
 
 
-_CONTENDERS = "benchmarks.contenders"
-
 CASE = Case(
     letter="g",
     name="categories",
@@ -69,21 +67,15 @@ CASE = Case(
     prepare=prepare,
     check=check,
     entries={
-        "bare": Entry(f"{_CONTENDERS}.bare_named:arrays", 200_000, 1_000_000),
-        "read": Entry(f"{_CONTENDERS}.read:files", 200_000, 1_000_000),
-        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:files", 200_000, 1_000_000),
+        "bare": Entry("bare_named:arrays", 200_000, 1_000_000),
+        "read": Entry("read:files", 200_000, 1_000_000),
+        "mirrorbeam": Entry("mirrorbeam:files", 200_000, 1_000_000),
         # RunInference's handler as shipped takes models of one input only.
-        "runinference_tuned": Entry(
-            f"{_CONTENDERS}.runinference_named:tuned_parquet_files", 50_000, 200_000
-        ),
-        "ray_data": Entry(f"{_CONTENDERS}.ray_data:parquet_files", 200_000, 1_000_000, tree=True),
-        "spark": Entry(f"{_CONTENDERS}.spark:parquet_files", 200_000, 1_000_000, tree=True),
+        "runinference_tuned": Entry("runinference_named:tuned_parquet_files", 50_000, 200_000),
+        "ray_data": Entry("ray_data:parquet_files", 200_000, 1_000_000, tree=True),
+        "spark": Entry("spark:parquet_files", 200_000, 1_000_000, tree=True),
     },
-    targets=(
-        Target("mirrorbeam", "bound", "rows_per_second", 0.9),
-        Target("mirrorbeam", "peers", "rows_per_second", 1),
-        Target("mirrorbeam", "peers", "peak_mib", 1.2),
-    ),
+    targets=(AS_FAST_AS_ITS_PARTS, *AHEAD_OF_PEERS),
     sweep_rows=(256, 1024, 4096, 16384),
     on_gpu=True,
 )

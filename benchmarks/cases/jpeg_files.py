@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.cases.base import Case, Entry, Job, Target
+from benchmarks.cases.base import AHEAD_OF_PEERS, AS_FAST_AS_ITS_PARTS, Case, Entry, Job
 from benchmarks.cases.mlp_files import INPUT, WARM_INPUT
 from benchmarks.cases.table_files import write_arrays, write_expected
 from benchmarks.contenders.traced import decode_jpeg
@@ -116,8 +116,6 @@ def check(job: Job) -> None:
         )
 
 
-_CONTENDERS = "benchmarks.contenders"
-
 CASE = Case(
     letter="e",
     name="jpeg_files",
@@ -127,21 +125,15 @@ CASE = Case(
     prepare=prepare,
     check=check,
     entries={
-        "bare": Entry(f"{_CONTENDERS}.bare_named:arrays", 512, 2_048),
-        "read": Entry(f"{_CONTENDERS}.read:files", 512, 2_048),
-        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:files", 512, 2_048),
-        "runinference": Entry(f"{_CONTENDERS}.runinference_named:image_files", 128, 512),
-        "runinference_tuned": Entry(
-            f"{_CONTENDERS}.runinference_named:tuned_image_files", 512, 2_048
-        ),
-        "ray_data": Entry(f"{_CONTENDERS}.ray_data:image_files", 512, 2_048, tree=True),
-        "spark": Entry(f"{_CONTENDERS}.spark:image_files", 512, 2_048, tree=True),
+        "bare": Entry("bare_named:arrays", 512, 2_048),
+        "read": Entry("read:files", 512, 2_048),
+        "mirrorbeam": Entry("mirrorbeam:files", 512, 2_048),
+        "runinference": Entry("runinference_named:image_files", 128, 512),
+        "runinference_tuned": Entry("runinference_named:tuned_image_files", 512, 2_048),
+        "ray_data": Entry("ray_data:image_files", 512, 2_048, tree=True),
+        "spark": Entry("spark:image_files", 512, 2_048, tree=True),
     },
-    targets=(
-        Target("mirrorbeam", "bound", "rows_per_second", 0.9),
-        Target("mirrorbeam", "peers", "rows_per_second", 1),
-        Target("mirrorbeam", "peers", "peak_mib", 1.2),
-    ),
+    targets=(AS_FAST_AS_ITS_PARTS, *AHEAD_OF_PEERS),
     sweep_rows=(4, 16, 64),
     on_gpu=True,
 )

@@ -56,7 +56,6 @@ def check(job: Job) -> None:
     check_files(job, ["id"])
 
 
-_CONTENDERS = "benchmarks.contenders"
 _SMALL, _FULL = 300_000, 1_000_000
 
 CASE = Case(
@@ -69,10 +68,10 @@ CASE = Case(
     prepare=prepare,
     check=check,
     entries={
-        "bare": Entry(f"{_CONTENDERS}.bare:columns", _SMALL, _FULL),
-        "read": Entry(f"{_CONTENDERS}.read:files", _SMALL, _FULL),
-        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:files_in_two_threads", _SMALL, _FULL),
-        "mirrorbeam_1": Entry(f"{_CONTENDERS}.mirrorbeam:files_in_one_thread", _SMALL, _FULL),
+        "bare": Entry("bare:columns", _SMALL, _FULL),
+        "read": Entry("read:files", _SMALL, _FULL),
+        "mirrorbeam": Entry("mirrorbeam:files_in_two_threads", _SMALL, _FULL),
+        "mirrorbeam_1": Entry("mirrorbeam:files_in_one_thread", _SMALL, _FULL),
     },
     flags=("--split_bytes=16MiB",),
     targets=(Target("mirrorbeam", "mirrorbeam_1", "rows_per_second", 1.6),),

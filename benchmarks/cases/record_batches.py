@@ -68,8 +68,6 @@ def check(job: Job) -> None:
     SEEN.check(expected["rows"], expected["checksum"])
 
 
-_CONTENDERS = "benchmarks.contenders"
-
 CASE = Case(
     letter="a",
     name="record_batches",
@@ -79,11 +77,11 @@ CASE = Case(
     prepare=prepare,
     check=check,
     entries={
-        "bare": Entry(f"{_CONTENDERS}.bare:blocks", 10_000_000, 10_000_000),
-        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:blocks", 10_000_000, 10_000_000),
-        "runinference": Entry(f"{_CONTENDERS}.runinference:blocks", 30_000, 100_000),
-        "runinference_tuned": Entry(f"{_CONTENDERS}.runinference_tuned:blocks", 500_000, 2_000_000),
-        "tfx_bsl": Entry(f"{_CONTENDERS}.tfx_bsl:blocks", 60_000, 200_000),
+        "bare": Entry("bare:blocks", 10_000_000, 10_000_000),
+        "mirrorbeam": Entry("mirrorbeam:blocks", 10_000_000, 10_000_000),
+        "runinference": Entry("runinference:blocks", 30_000, 100_000),
+        "runinference_tuned": Entry("runinference_tuned:blocks", 500_000, 2_000_000),
+        "tfx_bsl": Entry("tfx_bsl:blocks", 60_000, 200_000),
     },
     targets=(
         Target("mirrorbeam", "bare", "rows_per_cpu_second", 0.95),

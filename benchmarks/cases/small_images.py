@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases.base import Case, Entry, Job, Target
+from benchmarks.cases.base import AHEAD_OF_PEERS, AS_FAST_AS_ITS_PARTS, Case, Entry, Job
 from benchmarks.cases.mlp_files import check_files
 from benchmarks.cases.table_files import write_files
 
@@ -49,8 +49,6 @@ def check(job: Job) -> None:
     check_files(job, ["id"])
 
 
-_CONTENDERS = "benchmarks.contenders"
-
 CASE = Case(
     letter="d",
     name="small_images",
@@ -61,21 +59,15 @@ CASE = Case(
     prepare=prepare,
     check=check,
     entries={
-        "bare": Entry(f"{_CONTENDERS}.bare_named:arrays", 8_000, 20_000),
-        "read": Entry(f"{_CONTENDERS}.read:files", 8_000, 20_000),
-        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:files", 8_000, 20_000),
-        "runinference": Entry(f"{_CONTENDERS}.runinference_named:parquet_files", 1_000, 4_000),
-        "runinference_tuned": Entry(
-            f"{_CONTENDERS}.runinference_named:tuned_parquet_files", 8_000, 20_000
-        ),
-        "ray_data": Entry(f"{_CONTENDERS}.ray_data:parquet_files", 8_000, 20_000, tree=True),
-        "spark": Entry(f"{_CONTENDERS}.spark:parquet_files", 8_000, 20_000, tree=True),
+        "bare": Entry("bare_named:arrays", 8_000, 20_000),
+        "read": Entry("read:files", 8_000, 20_000),
+        "mirrorbeam": Entry("mirrorbeam:files", 8_000, 20_000),
+        "runinference": Entry("runinference_named:parquet_files", 1_000, 4_000),
+        "runinference_tuned": Entry("runinference_named:tuned_parquet_files", 8_000, 20_000),
+        "ray_data": Entry("ray_data:parquet_files", 8_000, 20_000, tree=True),
+        "spark": Entry("spark:parquet_files", 8_000, 20_000, tree=True),
     },
-    targets=(
-        Target("mirrorbeam", "bound", "rows_per_second", 0.9),
-        Target("mirrorbeam", "peers", "rows_per_second", 1),
-        Target("mirrorbeam", "peers", "peak_mib", 1.2),
-    ),
+    targets=(AS_FAST_AS_ITS_PARTS, *AHEAD_OF_PEERS),
     sweep_rows=(16, 64, 256, 1024),
     on_gpu=True,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases.base import Case, Entry, Job, Target
+from benchmarks.cases.base import AHEAD_OF_PEERS, AS_FAST_AS_ITS_PARTS, Case, Entry, Job
 from benchmarks.cases.mlp_files import check_files
 from benchmarks.cases.table_files import write_files
 
@@ -60,8 +60,6 @@ def check(job: Job) -> None:
     check_files(job, ["id"])
 
 
-_CONTENDERS = "benchmarks.contenders"
-
 CASE = Case(
     letter="f",
     name="texts",
@@ -72,21 +70,15 @@ CASE = Case(
     prepare=prepare,
     check=check,
     entries={
-        "bare": Entry(f"{_CONTENDERS}.bare_named:arrays", 100_000, 400_000),
-        "read": Entry(f"{_CONTENDERS}.read:files", 100_000, 400_000),
-        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:files", 100_000, 400_000),
-        "runinference": Entry(f"{_CONTENDERS}.runinference_named:parquet_files", 10_000, 40_000),
-        "runinference_tuned": Entry(
-            f"{_CONTENDERS}.runinference_named:tuned_parquet_files", 50_000, 200_000
-        ),
-        "ray_data": Entry(f"{_CONTENDERS}.ray_data:parquet_files", 100_000, 400_000, tree=True),
-        "spark": Entry(f"{_CONTENDERS}.spark:parquet_files", 100_000, 400_000, tree=True),
+        "bare": Entry("bare_named:arrays", 100_000, 400_000),
+        "read": Entry("read:files", 100_000, 400_000),
+        "mirrorbeam": Entry("mirrorbeam:files", 100_000, 400_000),
+        "runinference": Entry("runinference_named:parquet_files", 10_000, 40_000),
+        "runinference_tuned": Entry("runinference_named:tuned_parquet_files", 50_000, 200_000),
+        "ray_data": Entry("ray_data:parquet_files", 100_000, 400_000, tree=True),
+        "spark": Entry("spark:parquet_files", 100_000, 400_000, tree=True),
     },
-    targets=(
-        Target("mirrorbeam", "bound", "rows_per_second", 0.9),
-        Target("mirrorbeam", "peers", "rows_per_second", 1),
-        Target("mirrorbeam", "peers", "peak_mib", 1.2),
-    ),
+    targets=(AS_FAST_AS_ITS_PARTS, *AHEAD_OF_PEERS),
     sweep_rows=(256, 1024, 4096, 16384),
     on_gpu=True,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases.base import Case, Entry, Job, Target
+from benchmarks.cases.base import AHEAD_OF_PEERS, Case, Entry, Job, Target
 from benchmarks.cases.mlp_files import (
     FILES,
     INPUT,
@@ -60,8 +60,6 @@ def check(job: Job) -> None:
     check_files(job, ["id"])
 
 
-_CONTENDERS = "benchmarks.contenders"
-
 CASE = Case(
     letter="b",
     name="tfrecord_to_parquet",
@@ -71,20 +69,17 @@ CASE = Case(
     prepare=prepare,
     check=check,
     entries={
-        "bare": Entry(f"{_CONTENDERS}.bare:arrays", 1_000_000, 4_000_000),
-        "read": Entry(f"{_CONTENDERS}.read:files", 1_000_000, 4_000_000),
-        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:files", 1_000_000, 4_000_000),
-        "runinference": Entry(f"{_CONTENDERS}.runinference:example_files", 20_000, 100_000),
-        "runinference_tuned": Entry(
-            f"{_CONTENDERS}.runinference_tuned:example_files", 100_000, 500_000
-        ),
-        "ray_data": Entry(f"{_CONTENDERS}.ray_data:example_files", 20_000, 100_000, tree=True),
-        "tfx_bsl": Entry(f"{_CONTENDERS}.tfx_bsl:example_files", 40_000, 200_000),
+        "bare": Entry("bare:arrays", 1_000_000, 4_000_000),
+        "read": Entry("read:files", 1_000_000, 4_000_000),
+        "mirrorbeam": Entry("mirrorbeam:files", 1_000_000, 4_000_000),
+        "runinference": Entry("runinference:example_files", 20_000, 100_000),
+        "runinference_tuned": Entry("runinference_tuned:example_files", 100_000, 500_000),
+        "ray_data": Entry("ray_data:example_files", 20_000, 100_000, tree=True),
+        "tfx_bsl": Entry("tfx_bsl:example_files", 40_000, 200_000),
     },
     targets=(
         Target("mirrorbeam", "runinference_tuned", "rows_per_second", 10),
-        Target("mirrorbeam", "peers", "rows_per_second", 1),
-        Target("mirrorbeam", "peers", "peak_mib", 1.2),
+        *AHEAD_OF_PEERS,
     ),
     sweep_rows=(1024, 4096, 16384, 65536, 262144),
 )

@@ -32,8 +32,6 @@ def check(job: Job) -> None:
         raise ValueError("expected the bare model's scores. Received: others.")
 
 
-_CONTENDERS = "benchmarks.contenders"
-
 CASE = Case(
     letter="i",
     name="tiny_job",
@@ -43,8 +41,8 @@ CASE = Case(
     prepare=prepare,
     check=check,
     entries={
-        "bare": Entry(f"{_CONTENDERS}.bare:script", _ROWS, _ROWS),
-        "mirrorbeam": Entry(f"{_CONTENDERS}.mirrorbeam:process", _ROWS, _ROWS),
+        "bare": Entry("bare:script", _ROWS, _ROWS),
+        "mirrorbeam": Entry("mirrorbeam:process", _ROWS, _ROWS),
     },
     targets=(Target("mirrorbeam", "bare", "wall_seconds", 1.5),),
 )

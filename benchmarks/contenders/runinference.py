@@ -45,17 +45,28 @@ def options() -> PipelineOptions:
 
 def blocks(job: Job) -> Callable[[], None]:
     """Rows of the in-memory generator, one an element."""
-    model = load(job)
-    model(np.zeros((16, *model.inputs[0].shape[1:]), np.float32))
-    handler = LoadedModelHandler(str(job.model))
+    return to_nothing(job, rows, RunInference(_warm_handler(job)), see)
+
+
+def to_nothing(
+    job: Job, elements: Callable[..., Any], transform: beam.PTransform, see: Callable[..., None]
+) -> Callable[[], None]:
+    """A pipeline over the in-memory generator that only looks at what comes out.
+
+    Args:
+      job: the run.
+      elements: makes the elements of a first row and a number of rows.
+      transform: scores them.
+      see: counts a result.
+    """
 
     def run() -> None:
         with beam.Pipeline(options=options()) as pipeline:
             _ = (
                 pipeline
                 | beam.Create([(0, job.rows)])
-                | beam.FlatMap(rows)
-                | RunInference(handler)
+                | beam.FlatMap(elements)
+                | transform
                 | beam.Map(see)
             )
 
@@ -79,55 +90,43 @@ def see(result: Any) -> None:
 ID_SCHEMA = pa.schema([KEPT.field("id"), SCORES])
 KEPT_SCHEMA = pa.schema([*KEPT, SCORES])
 
-# From the pipeline's start and a file pattern to scored rows as dicts.
-Scored = Callable[[beam.Pipeline, str], Any]
-
 
 def example_files(job: Job) -> Callable[[], None]:
     """TFRecords of tf.Example, parsed one by one; the id is the key."""
     handler = KeyedModelHandler(_warm_handler(job))
-
-    def scored(pipeline: beam.Pipeline, pattern: str) -> Any:
-        return (
-            pipeline
-            | beam.io.ReadFromTFRecord(pattern)
-            | beam.Map(parsed)
-            | RunInference(handler)
-            | beam.Map(example_row)
-        )
-
-    return to_parquet(job, ID_SCHEMA, scored)
+    steps = beam.Map(parsed), RunInference(handler), beam.Map(id_row)
+    return to_parquet(job, ID_SCHEMA, beam.io.ReadFromTFRecord, *steps)
 
 
 def parquet_files(job: Job) -> Callable[[], None]:
     """Parquet read a row at a time; the kept columns are the key."""
     handler = KeyedModelHandler(_warm_handler(job))
-
-    def scored(pipeline: beam.Pipeline, pattern: str) -> Any:
-        return (
-            pipeline
-            | beam.io.ReadFromParquet(pattern)
-            | beam.Map(keyed)
-            | RunInference(handler)
-            | beam.Map(kept_row)
-        )
-
-    return to_parquet(job, KEPT_SCHEMA, scored)
+    steps = beam.Map(keyed), RunInference(handler), beam.Map(kept_row)
+    return to_parquet(job, KEPT_SCHEMA, beam.io.ReadFromParquet, *steps)
 
 
-def to_parquet(job: Job, schema: pa.Schema, scored: Scored) -> Callable[[], None]:
+def to_parquet(
+    job: Job,
+    schema: pa.Schema,
+    read: Callable[[str], beam.PTransform],
+    *steps: beam.PTransform,
+) -> Callable[[], None]:
     """A pipeline from the case's input to Parquet files, run once over the input for warming up.
 
     Args:
       job: the run.
       schema: of the output.
-      scored: adds the steps between the input and the rows to write.
+      read: reads the files that a pattern names.
+      steps: what leads from there to the rows to write, as dicts.
     """
 
     def score(source: Path, target: Path) -> None:
+        pattern = f"{source}/*" if source.is_dir() else str(source)
         with beam.Pipeline(options=options()) as pipeline:
-            pattern = f"{source}/*" if source.is_dir() else str(source)
-            _ = scored(pipeline, pattern) | beam.io.WriteToParquet(
+            scored = pipeline | read(pattern)
+            for step in steps:
+                scored |= step
+            _ = scored | beam.io.WriteToParquet(
                 str(target / "part"), schema, file_name_suffix=".parquet"
             )
 
@@ -152,7 +151,7 @@ def parsed(record: bytes) -> tuple[int, np.ndarray]:
     )
 
 
-def example_row(result: tuple[int, Any]) -> dict[str, Any]:
+def id_row(result: tuple[int, Any]) -> dict[str, Any]:
     """What is written of a result whose key is the id."""
     return {"id": result[0], "scores": result[1].inference.numpy()}
 

@@ -17,6 +17,7 @@ from benchmarks.contenders.runinference import (
     ID_SCHEMA,
     LOADED,
     LoadedModelHandler,
+    id_row,
     load,
     to_parquet,
 )
@@ -36,35 +37,16 @@ def parquet_files(job: Job) -> Callable[[], None]:
         return row["id"], np.array(row[name], dtype).reshape(shape)
 
     handler = KeyedModelHandler(LoadedModelHandler(str(job.model)))
-
-    def scored(pipeline: beam.Pipeline, pattern: str) -> Any:
-        return (
-            pipeline
-            | beam.io.ReadFromParquet(pattern)
-            | beam.Map(keyed)
-            | RunInference(handler)
-            | beam.Map(shipped_row)
-        )
-
-    return to_parquet(job, ID_SCHEMA, scored)
+    steps = beam.Map(keyed), RunInference(handler), beam.Map(id_row)
+    return to_parquet(job, ID_SCHEMA, beam.io.ReadFromParquet, *steps)
 
 
 def image_files(job: Job) -> Callable[[], None]:
     """As shipped: files decoded by Pillow, one an element; the id is the key."""
     load(job)
     handler = KeyedModelHandler(LoadedModelHandler(str(job.model)))
-
-    def scored(pipeline: beam.Pipeline, pattern: str) -> Any:
-        return (
-            pipeline
-            | fileio.MatchFiles(pattern)
-            | fileio.ReadMatches()
-            | beam.Map(pillow_pixels)
-            | RunInference(handler)
-            | beam.Map(shipped_row)
-        )
-
-    return to_parquet(job, ID_SCHEMA, scored)
+    steps = beam.Map(pillow_pixels), RunInference(handler), beam.Map(id_row)
+    return to_parquet(job, ID_SCHEMA, fileio.MatchFiles, fileio.ReadMatches(), *steps)
 
 
 def pillow_pixels(file: fileio.ReadableFile) -> tuple[int, np.ndarray]:
@@ -72,11 +54,6 @@ def pillow_pixels(file: fileio.ReadableFile) -> tuple[int, np.ndarray]:
     from PIL import Image
 
     return file_id(file.metadata.path), np.asarray(Image.open(io.BytesIO(file.read())))
-
-
-def shipped_row(result: tuple[int, Any]) -> dict[str, Any]:
-    """What is written of a result whose key is the id."""
-    return {"id": result[0], "scores": result[1].inference.numpy()}
 
 
 class NamedHandler(LoadedModelHandler):
@@ -110,16 +87,8 @@ def tuned_parquet_files(job: Job) -> Callable[[], None]:
         ids = table.column("id").to_pylist()
         return zip(ids, *(_cells(arrays[name]) for name in names), strict=True)
 
-    def scored(pipeline: beam.Pipeline, pattern: str) -> Any:
-        return (
-            pipeline
-            | beam.io.ReadFromParquetBatched(pattern)
-            | beam.FlatMap(table_rows)
-            | RunInference(handler)
-            | beam.Map(tuned_row)
-        )
-
-    return to_parquet(job, ID_SCHEMA, scored)
+    steps = beam.FlatMap(table_rows), RunInference(handler), beam.Map(tuned_row)
+    return to_parquet(job, ID_SCHEMA, beam.io.ReadFromParquetBatched, *steps)
 
 
 def tuned_image_files(job: Job) -> Callable[[], None]:
@@ -127,17 +96,8 @@ def tuned_image_files(job: Job) -> Callable[[], None]:
     names, _ = _load_traced(job)
     handler = NamedHandler(job, names, IMAGE_BATCH_ROWS)
 
-    def scored(pipeline: beam.Pipeline, pattern: str) -> Any:
-        return (
-            pipeline
-            | fileio.MatchFiles(pattern)
-            | fileio.ReadMatches()
-            | beam.Map(opencv_pixels)
-            | RunInference(handler)
-            | beam.Map(tuned_row)
-        )
-
-    return to_parquet(job, ID_SCHEMA, scored)
+    steps = beam.Map(opencv_pixels), RunInference(handler), beam.Map(tuned_row)
+    return to_parquet(job, ID_SCHEMA, fileio.MatchFiles, fileio.ReadMatches(), *steps)
 
 
 def opencv_pixels(file: fileio.ReadableFile) -> tuple[int, np.ndarray]:

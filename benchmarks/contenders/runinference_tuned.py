@@ -17,8 +17,8 @@ from benchmarks.contenders.runinference import (
     LOADED,
     LoadedModelHandler,
     load,
-    options,
     rows,
+    to_nothing,
     to_parquet,
 )
 from benchmarks.measured import SEEN
@@ -29,19 +29,7 @@ BATCH_ROWS = 2048
 
 def blocks(job: Job) -> Callable[[], None]:
     """Rows of the in-memory generator, one an element."""
-    handler = tuned_handler(job)
-
-    def run() -> None:
-        with beam.Pipeline(options=options()) as pipeline:
-            _ = (
-                pipeline
-                | beam.Create([(0, job.rows)])
-                | beam.FlatMap(rows)
-                | RunInference(handler)
-                | beam.Map(see)
-            )
-
-    return run
+    return to_nothing(job, rows, RunInference(tuned_handler(job)), see)
 
 
 def tuned_handler(
@@ -106,15 +94,8 @@ def example_files(job: Job) -> Callable[[], None]:
         max_batch_size=BATCH_ROWS,
     )
 
-    def scored(pipeline: beam.Pipeline, pattern: str) -> Any:
-        return (
-            pipeline
-            | beam.io.ReadFromTFRecord(pattern)
-            | RunInference(handler)
-            | beam.Map(example_row)
-        )
-
-    return to_parquet(job, ID_SCHEMA, scored)
+    steps = RunInference(handler), beam.Map(example_row)
+    return to_parquet(job, ID_SCHEMA, beam.io.ReadFromTFRecord, *steps)
 
 
 def infer_examples(
@@ -137,17 +118,8 @@ def example_row(result: PredictionResult) -> dict[str, Any]:
 def parquet_files(job: Job) -> Callable[[], None]:
     """Parquet read in tables and cut into rows as late as the elements of RunInference allow."""
     handler = tuned_handler(job, infer_keyed)
-
-    def scored(pipeline: beam.Pipeline, pattern: str) -> Any:
-        return (
-            pipeline
-            | beam.io.ReadFromParquetBatched(pattern)
-            | beam.FlatMap(table_rows)
-            | RunInference(handler)
-            | beam.Map(kept_row)
-        )
-
-    return to_parquet(job, KEPT_SCHEMA, scored)
+    steps = beam.FlatMap(table_rows), RunInference(handler), beam.Map(kept_row)
+    return to_parquet(job, KEPT_SCHEMA, beam.io.ReadFromParquetBatched, *steps)
 
 
 def table_rows(table: Any) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:

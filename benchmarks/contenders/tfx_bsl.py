@@ -9,26 +9,14 @@ import apache_beam as beam
 import numpy as np
 
 from benchmarks.cases.base import Job
-from benchmarks.contenders.runinference import ID_SCHEMA, options, to_parquet
+from benchmarks.contenders.runinference import ID_SCHEMA, to_nothing, to_parquet
 from benchmarks.measured import SEEN
 from benchmarks.models import EXAMPLES_MODEL
 
 
 def blocks(job: Job) -> Callable[[], None]:
     """Rows of the in-memory generator as tf.Examples, one an element."""
-    infer = inference(job)
-
-    def run() -> None:
-        with beam.Pipeline(options=options()) as pipeline:
-            _ = (
-                pipeline
-                | beam.Create([(0, job.rows)])
-                | beam.FlatMap(examples)
-                | infer
-                | beam.Map(see)
-            )
-
-    return run
+    return to_nothing(job, examples, inference(job), see)
 
 
 def inference(job: Job) -> beam.PTransform:
@@ -69,12 +57,8 @@ def see(log: Any) -> None:
 
 def example_files(job: Job) -> Callable[[], None]:
     """TFRecords of tf.Example; the model passes the id on."""
-    infer = inference(job)
-
-    def scored(pipeline: beam.Pipeline, pattern: str) -> Any:
-        return pipeline | beam.io.ReadFromTFRecord(pattern) | infer | beam.Map(example_row)
-
-    return to_parquet(job, ID_SCHEMA, scored)
+    steps = inference(job), beam.Map(example_row)
+    return to_parquet(job, ID_SCHEMA, beam.io.ReadFromTFRecord, *steps)
 
 
 def example_row(log: Any) -> dict[str, Any]:

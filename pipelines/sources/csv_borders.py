@@ -19,13 +19,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from pipelines import storage
-from pipelines.sources.byte_ranges import range_chunks
+from pipelines.sources.byte_ranges import ByteWindow, range_chunks
 from pipelines.sources.csv_records import RecordStream, whole_line_ends
 from pipelines.sources.csv_scan import CARRIAGE_RETURN, LINE_FEED, Scan, State
 
@@ -103,8 +102,9 @@ def border(handle: BinaryIO, size: int, body: CsvBody, at: int) -> int:
         return size
     # The byte before tells whether a record starts at `at`.
     start, window_bytes = at - 1, WINDOW_BYTES
+    window = ByteWindow(handle)
     while True:
-        text = b"".join(_window(handle, start, window_bytes))
+        text = window.look(start, start + window_bytes)
         reaches_end = start + len(text) >= size
         if not reaches_end and text[-1] == CARRIAGE_RETURN:
             text = text[:-1]
@@ -127,14 +127,6 @@ def border(handle: BinaryIO, size: int, body: CsvBody, at: int) -> int:
     if len(chosen.ends):
         return start + int(chosen.ends[0])
     return _next_end(handle, size, body.delimiter, start + len(inner), chosen.state)
-
-
-def _window(handle: BinaryIO, start: int, window_bytes: int) -> Iterator[bytes]:
-    for chunk in range_chunks(handle, start, chunk_bytes=window_bytes):
-        yield chunk[:window_bytes]
-        window_bytes -= len(chunk)
-        if window_bytes <= 0:
-            return
 
 
 def _next_end(handle: BinaryIO, size: int, delimiter: int, at: int, state: State) -> int:

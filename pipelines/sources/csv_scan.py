@@ -94,8 +94,7 @@ class Scan:
             # Every other quote opens, and may: so none is a mere character.
             return quotes
         runs = self.runs
-        was_quoted = np.concatenate(([self._first is State.IN_QUOTES], runs.quoted_behind[:-1]))
-        return runs.starts[runs.quoted_behind != was_quoted]
+        return runs.starts[np.diff(runs.quoted_behind, prepend=self._first is State.IN_QUOTES)]
 
     @functools.cached_property
     def runs(self) -> QuoteRuns:

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.cores import usable_cores
 from pipelines.sources.base import BlockMaker, InputError, ReadRequest, Source, SourcePlan
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_RECORD_BYTES,
@@ -26,6 +25,7 @@ from pipelines.sources.record_limits import (
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
 from transforms.conversion import NullValueError
+from transforms.cores import usable_cores
 from transforms.engine.stage_times import DECODE, READ, STAGE_TIMES, WAIT
 from transforms.failures import Failure
 from transforms.images import (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bad_input.outcomes import Impossible, Outcome
+from tests.bad_input.outcomes import Impossible, Outcome, PassedOver, Refused
 
 # In the order of the page; every format has a case of each.
 DEFECTS = (
@@ -65,10 +66,45 @@ def impossible(defect: str, reason: str) -> Case:
     return Case(defect, "", lambda path: None, Impossible(reason))
 
 
-def become_folder(path: Path) -> None:
-    """Puts a folder in the place of a file: not even root can read it."""
-    path.unlink()
-    path.mkdir()
+def cases_out_of_reach(sound: bytes, *, folder: Outcome, gone: Outcome) -> tuple[Case, ...]:
+    """Files that cannot be opened, which is much the same for all formats.
+
+    Args:
+      sound: a whole file of the format.
+      folder: what becomes of a file in whose place there is a folder once the job is planned.
+      gone: what becomes of one that is not there any more by then.
+    """
+    unreadable, link = "unreadable file", "symlink loop"
+    return (
+        Case(
+            unreadable,
+            "a folder has taken its place since the plan",
+            writing(sound),
+            folder,
+            spoil=_become_folder,
+        ),
+        Case(unreadable, "gone since the plan", writing(sound), gone, spoil=Path.unlink),
+        Case(
+            unreadable,
+            "an empty folder of its name",
+            Path.mkdir,
+            PassedOver(),
+            Refused("which matches none"),
+        ),
+        Case(unreadable, "a named pipe", os.mkfifo, Refused("is neither a file nor a folder")),
+        Case(
+            link,
+            "a link to a file that is gone",
+            lambda path: path.symlink_to("gone"),
+            Refused("No such file or directory"),
+        ),
+        Case(
+            link,
+            "a link to itself",
+            loop,
+            Refused("Too many levels of symbolic links"),
+        ),
+    )
 
 
 def loop(path: Path) -> None:
@@ -76,9 +112,10 @@ def loop(path: Path) -> None:
     path.symlink_to(path.name)
 
 
-def dangle(path: Path) -> None:
-    """A symbolic link to a file that is not there."""
-    path.symlink_to("gone")
+def _become_folder(path: Path) -> None:
+    """Not even root can read it then."""
+    path.unlink()
+    path.mkdir()
 
 
 def no_bytes(path: Path) -> None:

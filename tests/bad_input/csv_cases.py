@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import os
-from pathlib import Path
 
-from tests.bad_input.cases import Case, become_folder, dangle, loop, no_bytes, stored_gzip, writing
-from tests.bad_input.outcomes import Failed, PassedOver, Refused, Scored, Stopped
+from tests.bad_input.cases import Case, cases_out_of_reach, no_bytes, stored_gzip, writing
+from tests.bad_input.outcomes import Failed, Refused, Scored, Stopped
 from tests.bad_input.sound import csv_text
 
 _SOUND = csv_text()
@@ -217,33 +215,9 @@ CASES = (
     ),
     Case("empty file", "0 bytes", no_bytes, Scored(())),
     Case("empty file", "a header alone", writing(_LINES[0]), Scored(())),
-    Case(
-        "unreadable file",
-        "a folder has taken its place since the plan",
-        writing(_SOUND),
-        Stopped("IsADirectoryError"),
-        spoil=become_folder,
+    *cases_out_of_reach(
+        _SOUND,
+        folder=Stopped("IsADirectoryError"),
+        gone=Stopped("FileNotFoundError"),
     ),
-    Case(
-        "unreadable file",
-        "gone since the plan",
-        writing(_SOUND),
-        Stopped("FileNotFoundError"),
-        spoil=Path.unlink,
-    ),
-    Case(
-        "unreadable file",
-        "an empty folder of its name",
-        Path.mkdir,
-        PassedOver(),
-        Refused("which matches none"),
-    ),
-    Case("unreadable file", "a named pipe", os.mkfifo, Refused("is neither a file nor a folder")),
-    Case(
-        "symlink loop",
-        "a link to a file that is gone",
-        dangle,
-        Refused("No such file or directory"),
-    ),
-    Case("symlink loop", "a link to itself", loop, Refused("Too many levels of symbolic links")),
 )

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from pathlib import Path
 
-from tests.bad_input.cases import (
-    Case,
-    become_folder,
-    dangle,
-    flipped,
-    impossible,
-    loop,
-    no_bytes,
-    writing,
-)
-from tests.bad_input.outcomes import Failed, PassedOver, Refused, Scored
+from tests.bad_input.cases import Case, cases_out_of_reach, flipped, impossible, no_bytes, writing
+from tests.bad_input.outcomes import Failed, Scored
 from tests.bad_input.sound import image
 
 
@@ -150,33 +139,9 @@ CASES = (
         no_bytes,
         Scored((), (Failed(0, "decode", "ImageError", "which Pillow does not recognise"),)),
     ),
-    Case(
-        "unreadable file",
-        "a folder has taken its place since the plan",
-        writing(_SOUND),
-        Scored((), (Failed(0, "read", "IsADirectoryError", "Is a directory"),)),
-        spoil=become_folder,
+    *cases_out_of_reach(
+        _SOUND,
+        folder=Scored((), (Failed(0, "read", "IsADirectoryError", "Is a directory"),)),
+        gone=Scored((), (Failed(0, "read", "FileNotFoundError", "No such file or directory"),)),
     ),
-    Case(
-        "unreadable file",
-        "gone since the plan",
-        writing(_SOUND),
-        Scored((), (Failed(0, "read", "FileNotFoundError", "No such file or directory"),)),
-        spoil=Path.unlink,
-    ),
-    Case(
-        "unreadable file",
-        "an empty folder of its name",
-        Path.mkdir,
-        PassedOver(),
-        Refused("which matches none"),
-    ),
-    Case("unreadable file", "a named pipe", os.mkfifo, Refused("is neither a file nor a folder")),
-    Case(
-        "symlink loop",
-        "a link to a file that is gone",
-        dangle,
-        Refused("No such file or directory"),
-    ),
-    Case("symlink loop", "a link to itself", loop, Refused("Too many levels of symbolic links")),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 from pathlib import Path
 
+from benchmarks.marked_text import put_between
 from tests.bad_input import (
     csv_cases,
     images_cases,
@@ -81,9 +82,7 @@ def _end(outcome: Outcome) -> str:
 
 def documented(page: str) -> str:
     """The page with its tables made anew."""
-    before, _, rest = page.partition(_START)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_START}\n{page_text()}\n\n{_END}{after}"
+    return put_between(page, _START, _END, f"\n{page_text()}\n\n")
 
 
 def _line(case: Case) -> str:

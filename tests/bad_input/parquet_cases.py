@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.bad_input.cases import Case, become_folder, dangle, flipped, loop, no_bytes, writing
-from tests.bad_input.outcomes import Failed, PassedOver, Refused, Scored, Stopped
+from tests.bad_input.cases import Case, cases_out_of_reach, flipped, no_bytes, writing
+from tests.bad_input.outcomes import Failed, Refused, Scored, Stopped
 from tests.bad_input.sound import parquet, table
 
 _SOUND = parquet(table(), row_group_size=2)
@@ -229,33 +227,9 @@ CASES = (
         Refused("none with a readable footer"),
     ),
     Case("empty file", "no rows", writing(parquet(table().slice(0, 0))), Scored(())),
-    Case(
-        "unreadable file",
-        "a folder has taken its place since the plan",
-        writing(_SOUND),
-        Stopped("OSError"),
-        spoil=become_folder,
+    *cases_out_of_reach(
+        _SOUND,
+        folder=Stopped("OSError"),
+        gone=Stopped("FileNotFoundError"),
     ),
-    Case(
-        "unreadable file",
-        "gone since the plan",
-        writing(_SOUND),
-        Stopped("FileNotFoundError"),
-        spoil=Path.unlink,
-    ),
-    Case(
-        "unreadable file",
-        "an empty folder of its name",
-        Path.mkdir,
-        PassedOver(),
-        Refused("which matches none"),
-    ),
-    Case("unreadable file", "a named pipe", os.mkfifo, Refused("is neither a file nor a folder")),
-    Case(
-        "symlink loop",
-        "a link to a file that is gone",
-        dangle,
-        Refused("No such file or directory"),
-    ),
-    Case("symlink loop", "a link to itself", loop, Refused("Too many levels of symbolic links")),
 )

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import struct
-from pathlib import Path
 
 from pipelines.sources.framing import masked_checksum
-from tests.bad_input.cases import (
-    Case,
-    become_folder,
-    dangle,
-    flipped,
-    loop,
-    no_bytes,
-    stored_gzip,
-    writing,
-)
-from tests.bad_input.outcomes import Failed, PassedOver, Refused, Scored, Stopped
+from tests.bad_input.cases import Case, cases_out_of_reach, flipped, no_bytes, stored_gzip, writing
+from tests.bad_input.outcomes import Failed, Refused, Scored, Stopped
 from tests.bad_input.sound import example, examples
 from tests.pipelines.sources.frames import frame, frames, offsets
 
@@ -232,33 +221,9 @@ CASES = (
         Refused("Received: large_binary (string is not cast to float32)"),
     ),
     Case("empty file", "0 bytes", no_bytes, Scored(())),
-    Case(
-        "unreadable file",
-        "a folder has taken its place since the plan",
-        writing(_SOUND),
-        Stopped("IsADirectoryError"),
-        spoil=become_folder,
+    *cases_out_of_reach(
+        _SOUND,
+        folder=Stopped("IsADirectoryError"),
+        gone=Stopped("FileNotFoundError"),
     ),
-    Case(
-        "unreadable file",
-        "gone since the plan",
-        writing(_SOUND),
-        Stopped("FileNotFoundError"),
-        spoil=Path.unlink,
-    ),
-    Case(
-        "unreadable file",
-        "an empty folder of its name",
-        Path.mkdir,
-        PassedOver(),
-        Refused("which matches none"),
-    ),
-    Case("unreadable file", "a named pipe", os.mkfifo, Refused("is neither a file nor a folder")),
-    Case(
-        "symlink loop",
-        "a link to a file that is gone",
-        dangle,
-        Refused("No such file or directory"),
-    ),
-    Case("symlink loop", "a link to itself", loop, Refused("Too many levels of symbolic links")),
 )

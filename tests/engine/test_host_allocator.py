@@ -31,7 +31,11 @@ def _page_faults(keep: bool) -> int:
         capture_output=True,
         text=True,
         check=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")},
+        env={
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))
+        },
     )
     return int(done.stdout)
 

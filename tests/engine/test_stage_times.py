@@ -66,7 +66,7 @@ def test_a_stay_that_has_not_ended_counts_up_to_now() -> None:
             found = times.describe(JOB)["stages"]
     assert found[WRITE]["seconds"] >= outer - 1e-6
     assert found[DECODE]["seconds"] >= inner - 1e-6
-    assert found[WRITE]["seconds"] < 0.5 * times.describe(JOB)["wall_seconds"]
+    assert found[WRITE]["seconds"] <= times.describe(JOB)["wall_seconds"] - inner + 1e-6
 
 
 def test_a_stage_that_raises_has_ended() -> None:

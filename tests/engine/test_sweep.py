@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from transforms.engine.ladder import ladder
-from transforms.engine.sizing import BatchSizer
+from transforms.engine.sizing import MOST_ROWS, BatchSizer
 from transforms.engine.slicing import Columns, count_rows
 from transforms.engine.sweep import sweep
 
@@ -49,7 +49,7 @@ def test_every_size_is_replica_divisible_and_the_smallest_good_one_is_chosen() -
     assert found.is_complete
     assert found.too_large is None
     assert found.chosen == 3072
-    assert set(machine.batches) <= {*ladder(1 << 17, 3), 48}
+    assert set(machine.batches) <= {*ladder(MOST_ROWS, 3), 48}
     assert [size.rows for size in found.sizes] == sorted(size.rows for size in found.sizes)
     rates = {size.rows: size.rows_per_second for size in found.sizes}
     assert rates[3072] == pytest.approx(307_200)

@@ -6,7 +6,7 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 
 from pipelines.beam_options import pipeline_options, read_in_threads, worker_place
-from pipelines.cores import usable_cores
+from transforms.cores import usable_cores
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from tests.runners import flink_packages
 from tests.runners.datasets import (
     ROWS,
     assert_same_rows,
-    make_dataset,
     sorted_rows,
     workers_of,
 )
@@ -60,13 +59,6 @@ def idle_cluster(cluster: FlinkCluster) -> Iterator[FlinkCluster]:
     cluster.wait_for_slots(TASK_MANAGERS * SLOTS)
     yield cluster
     cluster.cancel_jobs()
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    make_dataset(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

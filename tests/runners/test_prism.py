@@ -14,7 +14,6 @@ from tests.runners import prism
 from tests.runners.datasets import (
     ROWS,
     assert_same_rows,
-    make_dataset,
     sorted_rows,
     workers_of,
 )
@@ -41,13 +40,6 @@ sys.exit(main(sys.argv[1:]))
 @pytest.fixture(scope="module")
 def binary() -> Path:
     return prism.install(PRISM)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    make_dataset(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ class RunningBatch(NamedTuple):
 
 
 class BatchRunner:
-    """Runs batches on every replica, one after the other.
+    """Runs one batch after another, each on all of its replicas.
 
     Attributes:
       replicas: where they run.
@@ -118,15 +118,17 @@ class BatchRunner:
         return RunningBatch(tensors, padded)
 
     def collect(self, batch: RunningBatch, rows: int) -> dict[str, np.ndarray]:
-        """Waits for a batch and copies its outputs to the host, without the padding.
+        """Waits for a batch and gives its outputs on the host, read-only, without the padding.
 
         Raises:
           SetupError: an output has not one entry for each row.
         """
-        slices = [
-            {name: to_array(tensor) for name, tensor in outputs.items()}
-            for outputs in batch.tensors
-        ]
+        # On a GPU the copy to the host waits for the step.
+        with STAGE_TIMES.stage(STEP if self.replicas.kind == "GPU" else GATHER):
+            slices = [
+                {name: to_array(tensor) for name, tensor in outputs.items()}
+                for outputs in batch.tensors
+            ]
         _check_rows(slices, batch.padded // self.replicas.count)
         if self._is_static:
             self._guard.observe(batch.padded)

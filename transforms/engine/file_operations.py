@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transforms.engine.operation_kinds import operation_names
 from transforms.engine.saved_model import SavedModelFile
 
 # SaveV2, RestoreV2 and the like are in every SavedModel, for its own variables.
@@ -20,6 +21,4 @@ def file_operations(file: SavedModelFile) -> list[str]:
     """Names of the operations in the graph and its functions that read or write files, or call
     Python, which only works in the process that made the model.
     """
-    graph = file.graph.graph_def
-    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
-    return sorted({node.op for body in bodies for node in body} & FILE_OPERATIONS)
+    return sorted(operation_names(file.graph.graph_def) & FILE_OPERATIONS)

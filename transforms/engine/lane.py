@@ -18,7 +18,7 @@ from transforms.engine.recovery import Recovery
 from transforms.engine.run_statistics import BusyClock
 from transforms.engine.sizing import Sizes
 from transforms.engine.slicing import Columns, count_rows, join
-from transforms.engine.stage_times import GATHER, HOST_TO_DEVICE, STAGE_TIMES, STEP
+from transforms.engine.stage_times import HOST_TO_DEVICE, STAGE_TIMES
 
 _LOG = logging.getLogger(__name__)
 
@@ -70,7 +70,6 @@ class Lane:
         self._sizes = sizes
         self._busy = busy
         self._on_tuned = on_tuned
-        self._waits_in = STEP if runner.replicas.kind == "GPU" else GATHER
         self._last_key: object = None
         self._batches_alike = 0
         self._last_finish = 0.0
@@ -80,7 +79,6 @@ class Lane:
             runner.probe,
             sizes,
             padded_rows=runner.padded,
-            row_bytes=columns_row_bytes,
             predicted_rows=runner.rows_after_failure,
             waits_seconds=waits_seconds,
         )
@@ -139,9 +137,7 @@ class Lane:
         columns = launched.columns
         rows = count_rows(columns)
         try:
-            # On a GPU the copy to the host waits for the step.
-            with STAGE_TIMES.stage(self._waits_in):
-                outputs = self.runner.collect(launched.batch, rows)
+            outputs = self.runner.collect(launched.batch, rows)
         except Exception as error:
             self._recover(launched.shares, columns, error)
             return

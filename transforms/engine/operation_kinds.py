@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # fmt: off
 
 # The output is the first input's memory; of IdentityN each output that of its own input.
@@ -32,3 +34,9 @@ KEPT = frozenset({"Const", "VarHandleOp", "Variable", "VariableV2"})
 LIST_WRITES = {"TensorListSetItem": (0, 2), "TensorListPushBack": (0, 1)}
 
 # fmt: on
+
+
+def operation_names(graph: Any) -> set[str]:
+    """Names of the operations in a ``GraphDef`` and its functions."""
+    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+    return {node.op for body in bodies for node in body}

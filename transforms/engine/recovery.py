@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from transforms.engine.arrays import columns_row_bytes
 from transforms.engine.errors import InferenceError, SetupError, describe, is_out_of_memory
 from transforms.engine.group_queue import join_parts
 from transforms.engine.sizing import Sizes
@@ -42,7 +43,6 @@ class Recovery:
         sizer: Sizes,
         *,
         padded_rows: Callable[[int], int],
-        row_bytes: Callable[[Columns], int],
         predicted_rows: Callable[[], int | None],
         waits_seconds: Sequence[float] = WAITS_SECONDS,
     ) -> None:
@@ -54,7 +54,6 @@ class Recovery:
           probe: runs one made-up row per replica, where the model takes such.
           sizer: is told of what did not fit, and says what should.
           padded_rows: rows that are run for a number of rows.
-          row_bytes: input bytes of a row.
           predicted_rows: rows that should fit, after a failure.
           waits_seconds: pauses before one row per replica is tried again.
         """
@@ -63,7 +62,6 @@ class Recovery:
         self._probe = probe
         self._sizer = sizer
         self._padded_rows = padded_rows
-        self._row_bytes = row_bytes
         self._predicted_rows = predicted_rows
         self._waits_seconds = tuple(waits_seconds)
 
@@ -82,7 +80,7 @@ class Recovery:
             raise error
         rows = count_rows(columns)
         if is_out_of_memory(error):
-            row_bytes = self._row_bytes(columns)
+            row_bytes = columns_row_bytes(columns)
             if self._sizer.out_of_memory(self._padded_rows(rows), row_bytes, self._predicted_rows):
                 return self._in_pieces(columns, min(rows, self._sizer.rows_for(row_bytes)))
             return self._wait(columns, error)
@@ -93,7 +91,7 @@ class Recovery:
     def _in_pieces(self, columns: Columns, size: int) -> tuple[Outputs, Failed]:
         parts: list[Columns] = []
         failed: Failed = {}
-        rows, row_bytes = count_rows(columns), self._row_bytes(columns)
+        rows, row_bytes = count_rows(columns), columns_row_bytes(columns)
         start = 0
         while start < rows:
             # A piece that did not fit makes the ones after it smaller too.

@@ -55,6 +55,7 @@ class _Part:
         self, rows: int, row_bytes: int, predicted_rows: Callable[[], int | None] | None = None
     ) -> bool:
         shared = self._shared
+        # Asked before the lock, which is not to be held while the device is looked at.
         predicted = predicted_rows() if predicted_rows is not None else None
         with shared.lock:
             limited = shared.sizer.rows_for(row_bytes) // shared.sharers

@@ -130,7 +130,7 @@ class BatchSizer:
           rows: its rows, without padding.
           row_bytes: bytes of one.
           seconds: how long the devices were busy with it.
-          is_static: whether all rows of the job have this shape.
+          is_static: whether all rows of the job have this shape, or those of late had it.
 
         Returns:
           Whether the search ended with this batch.

@@ -8,7 +8,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 # In the order in which a row meets them. The host's run in the threads that have splits open,
 # or in threads that these have of their own, the others in the dispatcher's.
@@ -45,14 +45,11 @@ class _Total:
         self.most_active = max(self.most_active, self.active)
 
 
-class _Mark:
+class _Mark(NamedTuple):
     """What the totals were when a job began."""
 
-    __slots__ = ("began", "totals")
-
-    def __init__(self, began: float, totals: dict[str, tuple[float, float]]) -> None:
-        self.began = began
-        self.totals = totals
+    began: float
+    totals: dict[str, tuple[float, float]]
 
 
 class _Timer:
