@@ -116,28 +116,35 @@ def read_in_threads(options: PipelineOptions, arguments: Sequence[str], splits: 
         direct.direct_running_mode = "multi_threading"
 
 
-def refuse_undeclared(arguments: Sequence[str], own_flags: Iterable[str]) -> None:
+def refuse_undeclared(
+    arguments: Sequence[str], own_flags: Iterable[str], command: str = "score"
+) -> None:
     """Refuses flags that Beam's source text does not declare, without importing Beam.
 
     Args:
       arguments: what our own parser left over.
       own_flags: ours, to suggest when one is misspelt.
+      command: of mirrorbeam, for the message.
 
     Raises:
       CommandError: an argument is neither ours nor, as far as Beam's text tells, Beam's.
     """
     if arguments and not arguments[0].startswith("--"):
-        _refuse(arguments[0], own_flags)
+        _refuse(arguments[0], own_flags, command)
     declared = _flags_in_beam_text()
     if not declared or is_portable(runner_of(arguments)):
         return
     for argument in arguments:
         if argument.startswith("--") and argument.split("=")[0] not in declared:
-            _refuse(argument.split("=")[0], [*own_flags, *declared])
+            _refuse(argument.split("=")[0], [*own_flags, *declared], command)
 
 
-def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
+def pipeline_options(arguments: Sequence[str], command: str = "score") -> PipelineOptions:
     """Beam's options of `arguments`, with the runner pinned where none is named.
+
+    Args:
+      arguments: for Beam.
+      command: of mirrorbeam, for messages.
 
     Raises:
       CommandError: a value does not fit its option, or no option class declares a flag and
@@ -160,21 +167,28 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
 
     options.get_all_options(add_extra_args_fn=look, retain_unknown_options=True)
     if unknown and not is_portable(runner):
-        _refuse(unknown[0].split("=")[0], declared)
+        _refuse(unknown[0].split("=")[0], declared, command)
     if unknown:
         _LOG.info("passed on to %s, unknown to Beam's Python: %s", runner, " ".join(unknown))
     return options
+
+
+def use_for_files(options: PipelineOptions) -> None:
+    """Has Beam's filesystems go by these options: endpoints, credentials, projects."""
+    from apache_beam.io.filesystems import FileSystems
+
+    FileSystems.set_options(options)
 
 
 def _raise(message: str) -> NoReturn:
     raise CommandError(f"expected valid Beam pipeline options. Received: {message}.")
 
 
-def _refuse(argument: str, known: Iterable[str]) -> NoReturn:
+def _refuse(argument: str, known: Iterable[str], command: str) -> NoReturn:
     near = difflib.get_close_matches(argument, sorted(set(known)), n=1)
-    advice = f"Did you mean {near[0]}?" if near else "See mirrorbeam score --help."
+    advice = f"Did you mean {near[0]}?" if near else f"See mirrorbeam {command} --help."
     raise CommandError(
-        "expected flags of mirrorbeam score or Beam pipeline options. "
+        f"expected flags of mirrorbeam {command} or Beam pipeline options. "
         f"Received: {argument}. {advice}"
     )
 

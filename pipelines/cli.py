@@ -25,6 +25,9 @@ EXIT_DONE, EXIT_FAILED, EXIT_WRONG = 0, 1, 2
 
 _OWN_LOGGERS = ("pipelines", "transforms")
 
+# What Beam declares and we do not is theirs too.
+_WITH_BEAM_OPTIONS = frozenset({"score", "status"})
+
 
 class Command(Protocol):
     """What the module of a command has."""
@@ -67,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.command is None:
             parser.error("expected a command: score, inspect, tune, status or worker-pool")
         own_flags = _long_flags(parser, flags.command)
-        if flags.command == "score":
-            refuse_undeclared(rest, own_flags)
+        if flags.command in _WITH_BEAM_OPTIONS:
+            refuse_undeclared(rest, own_flags, flags.command)
         elif rest:
             parser.error(f"expected flags of mirrorbeam {flags.command}. Received: {rest[0]}")
         _set_up_logging()
@@ -134,7 +137,9 @@ def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
         "status",
         allow_abbrev=False,
         help="how far a job is, from its output folder alone",
-        description="Tells how far a job is, while it runs, wherever that is, and after it died.",
+        description="Tells how far a job is, while it runs, wherever that is, and after it died. "
+        "Flags that are not listed here are Beam pipeline options, which folders in a bucket may "
+        "need, such as --s3_endpoint_url.",
     )
     add_status_arguments(status)
     worker_pool = commands.add_parser(

@@ -47,6 +47,12 @@ class Run:
         return self.ended_at is not None or (
             self.host == socket.gethostname() and not _is_process(self.pid))
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether its process is there, on this machine."""
+        here = self.host == socket.gethostname() and not self.detached
+        return here and self.ended_at is None and _is_process(self.pid)
+
 
 def start_run(
     folder: OutputFolder,

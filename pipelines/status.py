@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from pipelines import storage
+from pipelines.beam_options import pipeline_options, use_for_files
 from pipelines.errors import CommandError
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan
@@ -72,11 +73,16 @@ class Status:
 def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
     """Carries `mirrorbeam status` out.
 
+    Args:
+      flags: what the parser understood.
+      beam_arguments: the rest of the command line, by which Beam's filesystems go.
+
     Raises:
-      CommandError: the folder is no job's output.
+      CommandError: the folder is no job's output, or an option is not Beam's.
     """
-    del beam_arguments
     folder = OutputFolder(flags.folder)
+    if beam_arguments or not storage.is_local(folder.path):
+        use_for_files(pipeline_options(beam_arguments, "status"))
     status = read_status(folder, now=time.time())
     if flags.json:
         sys.stdout.write(json.dumps(dataclasses.asdict(status), indent=1) + "\n")
@@ -103,9 +109,11 @@ def read_status(folder: OutputFolder, now: float) -> Status:
                 "has no _mirrorbeam/plan.json. Pass the job's --output.")
         records = _read_records(folder)
         runs = read_runs(folder)
-        report = _read_json(folder.report)
+        report = _read_json(folder.report, _OF_REPORT)
         succeeded = storage.size_bytes(folder.success) is not None
-    except (OutputError, OSError) as error:
+    except (OutputError, OSError, ValueError) as error:
+        if isinstance(error, CommandError):
+            raise
         raise CommandError(
             f"expected an output folder that can be read. Received: {folder.path}; {error}"
         ) from error
@@ -183,6 +191,13 @@ def describe_status(status: Status, folder: OutputFolder, now: float) -> str:
     return table(lines)
 
 
+# What is told of them; a file without it is one on its way, or no longer what it was.
+_OF_RECORD = {
+    "split": str, "rows_in": int, "predicted": int, "failed": int,
+    "ended_at": float, "seconds": float,
+}  # fmt: skip
+_OF_REPORT = {"succeeded": bool, "reasons": list}
+
 _STATES: dict[State, str] = {
     "running": "running",
     "done": "done",
@@ -202,6 +217,9 @@ def _state(
 ) -> State:
     if succeeded:
         return "done"
+    # Two commands at once; a container's next life has the number of the one before.
+    if any(run.is_at_work and run.pid != runs[-1].pid for run in runs[:-1]):
+        return "running"
     if runs and runs[-1].exit_code:
         return "failed"
     # A report is deleted when a run begins: this one is the last run's, or a later one's.
@@ -243,16 +261,21 @@ def _read_records(folder: OutputFolder) -> list[dict[str, Any]]:
     """All commit records that can be read: one may be replaced at this moment."""
     paths = storage.sizes_in(folder.commits_folder)
     with ThreadPoolExecutor(storage.readers_of(folder.path)) as pool:
-        return [record for record in pool.map(_read_json, paths) if record is not None]
+        found = pool.map(lambda path: _read_json(path, _OF_RECORD), paths)
+        return [record for record in found if record is not None]
 
 
-def _read_json(path: str) -> dict[str, Any] | None:
+def _read_json(path: str, kinds: Mapping[str, type]) -> dict[str, Any] | None:
+    """The object in a file; None where there is none, or one without these values."""
     data = storage.read_bytes(path)
     try:
         values = json.loads(data or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return values if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        return None
+    holds = all(isinstance(values.get(name), kind) for name, kind in kinds.items())
+    return values if holds else None
 
 
 def _utc(seconds: float) -> str:

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import storage
 from pipelines.cli import main
@@ -83,8 +85,13 @@ def test_a_job_in_a_bucket(store: Store, reference: Reference, tmp_path: Path, c
     assert main(command(store, "out")) == 0
     said = capsys.readouterr()
     assert "nothing is left to score" in said.out
-    assert main(["status", store.path("out"), "--json"]) == 0
+    if store.flags[0].startswith("--s3"):
+        # A command of its own knows the store by its flags alone.
+        FileSystems.set_options(PipelineOptions([]))
+    assert main(["status", store.path("out"), "--json", *store.flags]) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "done"
+    assert main(["status", store.path("nowhere"), *store.flags]) == 2
+    assert "has no _mirrorbeam/plan.json" in capsys.readouterr().err
     assert SECRET not in caplog.text + said.out + said.err
     assert main(command(store, "out", "--overwrite", "--output_format=csv")) == 0
     names = [path.rpartition("/")[2] for path in storage.sizes_in(store.path("out"), "part-")]

@@ -43,6 +43,9 @@ def a_run(began_ago: float, **changes: Any) -> Run:
     return Run(**(values | changes))
 
 
+HERE = a_run(100, host=os.uname().nodename, pid=os.getpid())
+
+
 def splits_of(*sizes: int) -> tuple[Split, ...]:
     return tuple(Split(index, ("/in",), size_bytes=size) for index, size in enumerate(sizes))
 
@@ -85,6 +88,9 @@ def test_rates_are_of_the_last_run() -> None:
     ({"runs": [a_run(5000)], "records": [record(0, 650)]}, "silent"),
     ({"runs": [a_run(5000)], "records": [record(0, 650) | {"seconds": 70.0}]}, "running"),
     ({"runs": []}, "silent"),
+    ({"runs": [HERE, a_run(50, exit_code=1, ended_at=NOW)]}, "running"),
+    ({"runs": [HERE, a_run(50, exit_code=1, ended_at=NOW, pid=os.getpid())]}, "failed"),
+    ({"runs": [a_run(100), a_run(50, exit_code=1, ended_at=NOW)]}, "failed"),
 ])  # fmt: skip
 def test_states(changes: dict[str, Any], state: str) -> None:
     values: dict[str, Any] = {"records": [], "report": None, "succeeded": False, "now": NOW}
@@ -99,8 +105,8 @@ def job(path: str, splits: int = 3) -> OutputFolder:
 
 
 def commit(folder: OutputFolder, *indexes: int) -> None:
-    committer = SplitCommitter(folder, sink_class("parquet")(), INPUT_SCHEMA)
     for index in indexes:
+        committer = SplitCommitter(folder, sink_class("parquet")(), INPUT_SCHEMA)
         committer.add(block(index, range(9), [failure(9)], 10))
 
 
@@ -144,6 +150,31 @@ def test_a_record_that_is_half_there_is_passed_over(tmp_path: Path) -> None:
     commit(folder, 0)
     Path(folder.commit("00001")).write_text("{")
     assert read_status(folder, time.time()).splits_committed == 1
+    Path(folder.commit("00001")).write_text('{"split": "00001", "rows_in": "many"}')
+    Path(folder.report).write_text('{"rows_in": 10}')
+    assert read_status(folder, time.time()).splits_committed == 1
+
+
+def test_rates_and_what_remains_after_a_death_and_a_resumption(tmp_path: Path) -> None:
+    folder = job(str(tmp_path))
+    began = read_runs(folder)[0]
+    died = dataclasses.replace(began, started_at=time.time() - 7200, pid=2**22 + 1)
+    folder.write_json(folder.run(died.name), dataclasses.asdict(died))
+    commit(folder, 0)
+    record = json.loads(Path(folder.commit("00000")).read_text())
+    folder.write_json(folder.commit("00000"), record | {"ended_at": died.started_at + 10})
+    status = read_status(folder, time.time())
+    assert (status.state, status.rows_per_second, status.remaining_seconds) == ("stopped", 1, 20)
+    assert "remaining" not in describe_status(status, folder, time.time())
+    start_run(folder, {}, 0.01, time.time() - 400, detached=False)
+    status = read_status(folder, time.time())
+    # Two hours in which nothing ran tell nothing.
+    assert (status.state, status.rows_per_second, status.remaining_seconds) == (
+        "running", None, None)
+    commit(folder, 1)
+    status = read_status(folder, time.time())
+    assert status.rows_per_second == pytest.approx(10 / 400, rel=0.1)
+    assert status.remaining_seconds == 300
 
 
 def test_a_folder_that_is_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,8 +182,39 @@ def test_a_folder_that_is_no_output(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "has no _mirrorbeam/plan.json. Pass the job's --output" in capsys.readouterr().err
     assert main(["status", str(tmp_path / "nowhere")]) == 2
     (tmp_path / "_mirrorbeam").mkdir()
-    (tmp_path / "_mirrorbeam/plan.json").write_text("{")
-    assert main(["status", str(tmp_path)]) == 2
+    for text in ("", "{", "[]", '{"mirrorbeam_plan": 1, "splits": []}'):
+        (tmp_path / "_mirrorbeam/plan.json").write_text(text)
+        assert main(["status", str(tmp_path)]) == 2
+        assert "expected an output folder that can be read" in capsys.readouterr().err
+    assert main(["status", "nowhere://bucket/out"]) == 2
+    assert "nowhere://bucket/out" in capsys.readouterr().err
+
+
+def test_what_beam_does_not_declare_is_refused(tmp_path: Path, capsys) -> None:
+    path = job(str(tmp_path)).path
+    assert main(["status", path, "--s3_region_name=us-east-1", "--project", "p"]) == 0
+    capsys.readouterr()
+    assert main(["status", path, "--s3_regoin_name=us-east-1"]) == 2
+    told = capsys.readouterr().err
+    assert "expected flags of mirrorbeam status or Beam pipeline options" in told
+    assert "Did you mean --s3_region_name?" in told
+    assert main(["status", path, "--disk_size_gb=large"]) == 2
+    assert main(["status", path, "leftover"]) == 2
+
+
+def test_a_remote_folder_needs_no_tensorflow(tmp_path: Path) -> None:
+    commit(job(str(tmp_path)), 0)
+    script = (
+        "import sys; from tests.filesystem import ShelfFileSystem; from pathlib import Path\n"
+        f"ShelfFileSystem.root = Path({str(tmp_path.parent)!r})\n"
+        "from pipelines.cli import main; code = main(sys.argv[1:])\n"
+        "sys.exit(code or 'tensorflow' in sys.modules)"
+    )
+    run = [sys.executable, "-c", script, "status", f"shelf://{tmp_path.name}", "--no_auth"]
+    done = subprocess.run(
+        run, cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 3 committed (33%)" in done.stdout
 
 
 def test_a_local_folder_needs_neither_beam_nor_tensorflow(tmp_path: Path) -> None:
