@@ -17,10 +17,39 @@ OUT_OF_MEMORY = [
         None, None, "failed to create cublas handle: CUBLAS_STATUS_ALLOC_FAILED"
     ),
     tf.errors.UnknownError(None, None, "CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
+    # Texts of TensorFlow 2.21's libraries.
+    tf.errors.NotFoundError(
+        None,
+        None,
+        "No algorithm worked!  Error messages:\n  Profiling failure on CUDNN engine 1: "
+        "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17179869184 bytes.",
+    ),
+    tf.errors.InternalError(
+        None,
+        None,
+        "CUDNN failed to allocate the scratch space for the runner or to find a working "
+        "no-scratch runner.",
+    ),
+    tf.errors.InternalError(None, None, "EigenAllocator for GPU ran out of memory when allocating"),
+    tf.errors.FailedPreconditionError(
+        None, None, "DNN library initialization failed. Look at the errors above for more details."
+    ),
+    tf.errors.InternalError(None, None, "No BLAS for stream."),
+    tf.errors.InternalError(
+        None, None, "Attempting to perform BLAS operation using StreamExecutor without BLAS support"
+    ),
+    tf.errors.InternalError(
+        None,
+        None,
+        "2 root error(s) found.\n  (0) INTERNAL:  stream did not block host\n"
+        "  (1) RESOURCE_EXHAUSTED:  OOM when allocating tensor with shape[8]",
+    ),
 ]
 OTHERS = [
     tf.errors.InvalidArgumentError(None, None, "Incompatible shapes: [8] vs. [0]"),
     tf.errors.InternalError(None, None, "Blas GEMM launch failed"),
+    tf.errors.NotFoundError(None, None, "No algorithm worked!"),
+    tf.errors.FailedPreconditionError(None, None, "Table not initialized."),
     tf.errors.InvalidArgumentError(None, None, "the text says: out of memory"),
     MemoryError("of the host"),
     ValueError("out of memory"),

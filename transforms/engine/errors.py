@@ -5,15 +5,44 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+# In lower case. What libraries say first, then what TensorFlow makes of it.
 _ALLOCATION_SIGNS = (
     "out of memory",
-    "failed to allocate",
     "cuda_error_out_of_memory",
     "cudnn_status_alloc_failed",
     "cudnn_status_internal_error_device_allocation_failed",
     "cublas_status_alloc_failed",
     "cusolver_status_alloc_failed",
+    "cusparse_status_alloc_failed",
     "cufft_alloc_failed",
+    "failed to allocate",
+    # A step in which several devices failed has the class of any of them.
+    "resource_exhausted:",
+)
+# cuBLAS and cuDNN take memory beside TensorFlow's when they are first used on a GPU. Where a
+# neighbour left none they say no more than that they did not start, and next time may.
+_START_SIGNS = (
+    "cublas_status_not_initialized",
+    "cudnn_status_not_initialized",
+    "failed to create cublas handle",
+    "could not create cudnn handle",
+    "dnn library initialization failed",
+    "no blas for stream",
+    "no blas support in stream",
+    "no dnn support for stream",
+    "without blas support",
+)
+# The classes that carry these. "No algorithm worked!" is a NotFoundError with the reason of each,
+# a library that did not start an InternalError or FailedPreconditionError.
+_CARRIERS = frozenset(
+    {
+        "AbortedError",
+        "CancelledError",
+        "FailedPreconditionError",
+        "InternalError",
+        "NotFoundError",
+        "UnknownError",
+    }
 )
 
 
@@ -50,12 +79,20 @@ def describe(error: BaseException) -> InferenceError:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a smaller batch may succeed where this one failed.
 
-    True for TensorFlow's ``ResourceExhaustedError`` and for allocation failures that CUDA
-    libraries report as other errors.
+    True for TensorFlow's ``ResourceExhaustedError``, for allocation failures that CUDA libraries
+    report as other errors, and for libraries that could not start, as without memory.
     """
     if type(error).__name__ == "ResourceExhaustedError":
         return True
-    if type(error).__name__ not in ("InternalError", "UnknownError", "AbortedError"):
+    if type(error).__name__ not in _CARRIERS:
         return False
     text = str(error).lower()
-    return any(sign in text for sign in _ALLOCATION_SIGNS)
+    return any(sign in text for sign in _ALLOCATION_SIGNS + _START_SIGNS)
+
+
+def may_be_the_device(error: BaseException) -> bool:
+    """Whether an error other than of memory may be the device's rather than a row's.
+
+    What a row is to blame for TensorFlow calls an invalid argument, or names as precisely.
+    """
+    return type(error).__name__ in _CARRIERS | {"DataLossError", "UnavailableError"}

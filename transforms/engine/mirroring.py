@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 
@@ -27,7 +27,10 @@ def recorded_variables() -> Iterator[list[Any]]:
 
 
 def unmirrored(variables: Iterable[Any], devices: tuple[str, ...]) -> list[str]:
-    """Names of the variables that lack a copy of their own on one of the devices.
+    """Names of the variables that lack a copy of their own for one of the devices.
+
+    A GPU's copy may be on the host: TensorFlow has no variables of int32, strings and some other
+    types elsewhere, and puts them there whatever scope they are made in.
 
     Args:
       variables: as they were made in a strategy's scope.
@@ -36,8 +39,17 @@ def unmirrored(variables: Iterable[Any], devices: tuple[str, ...]) -> list[str]:
     return [
         str(variable.name)
         for variable in variables
-        if tuple(getattr(copy, "device", "") for copy in getattr(variable, "values", ())) != devices
+        if not _has_all(
+            [getattr(copy, "device", "") for copy in getattr(variable, "values", ())], devices
+        )
     ]
+
+
+def _has_all(places: Sequence[str], devices: Sequence[str]) -> bool:
+    return len(places) == len(devices) and all(
+        place == device or ("GPU:" in device and "CPU:" in place)
+        for place, device in zip(places, devices, strict=True)
+    )
 
 
 def copies(variables: Iterable[Any], replicas: int) -> tuple[tuple[Any, ...], ...]:
