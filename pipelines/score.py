@@ -21,7 +21,6 @@ from pipelines.commit_stage import CommitDoFn, FinishJob
 from pipelines.errors import CommandError
 from pipelines.finish import finish_job
 from pipelines.job_fingerprint import plain_arguments
-from pipelines.native_logs import import_tensorflow
 from pipelines.options import ScoreOptions
 from pipelines.output_folder import OutputFolder
 from pipelines.planned_inputs import PlannedInputs
@@ -64,7 +63,6 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
     beam_options = pipeline_options(beam_arguments)
     dataflow.prepare(options, beam_options)
     pipeline = _pipeline(beam_options)
-    import_tensorflow()
     workers = worker_place(beam_options)
     for runs_left in reversed(range(_MOST_RUNS)):
         job = check_job(options, workers=workers, started_at=started_at)

@@ -9,6 +9,8 @@ import importlib
 import importlib.abc
 import importlib.util
 import inspect
+import linecache
+import logging
 import os
 import re
 import sys
@@ -18,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import CommandError
+
+_LOG = logging.getLogger(__name__)
 
 
 class UserCodeError(CommandError):
@@ -100,6 +104,28 @@ def load_function(reference: str) -> UserFunction:
         function = _from_module(origin, name)
     function_parameters(function)
     return function
+
+
+def function_digest(reference: str) -> str | None:
+    """The digest of the function that `reference` names, from its text, which is not run.
+
+    Returns:
+      None where the text does not lie in a file that is found without running it.
+    """
+    origin, _, name = reference.rpartition(":")
+    try:
+        if origin.endswith(".py"):
+            return FileFunction("", Path(origin).read_text(encoding="utf-8"), name).digest
+        look_in_working_folder()
+        spec = importlib.util.find_spec(origin)
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return None
+        linecache.checkcache(spec.origin)
+        return _sha256("".join(linecache.getlines(spec.origin)), name)
+    except Exception as error:
+        # Looking for a module runs the packages that it is in. Loading it says what is wrong.
+        _LOG.debug("%s is not found without running it: %s", reference, error)
+        return None
 
 
 def function_parameters(function: Callable[..., Any]) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from pipelines.feeding import Feeding, choose_feeding, scored_schema
 from pipelines.image_padding import sizes_differ
 from pipelines.inputs import input_patterns, match_files
 from pipelines.job_fingerprint import job_fingerprint, plain_arguments
+from pipelines.known_job import known_fingerprint
+from pipelines.native_logs import import_tensorflow
 from pipelines.options import InferenceOptions, ModelFlags, ScoreOptions
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan, columns_as_text
@@ -150,6 +152,14 @@ def check_job(
         folder = OutputFolder(options.output)
         earlier = folder.check(input_patterns(options.input), sink.suffix)
         resumed = None if options.overwrite else earlier
+        found = None
+        if resumed is not None:
+            # Before TensorFlow, which takes seconds to start.
+            found = match_files(options.input, options.input_format)
+            settled = _settled_job(options, resumed, folder, *found)
+            if settled is not None:
+                return settled
+        import_tensorflow()
         if workers != "elsewhere":
             check_devices(options.devices, options.logical_devices)
         if workers == "process" and (options.preprocess or options.model.custom_objects):
@@ -161,7 +171,7 @@ def check_job(
             precision=options.precision,
             complete=_needs_outputs(options, sink, workers),
         )
-        name, files = match_files(options.input, options.input_format)
+        name, files = found or match_files(options.input, options.input_format)
         mark = job_fingerprint(
             options, model.digest, model.signature.name, name, files,
             function.digest if function else None,
@@ -211,6 +221,27 @@ def check_job(
         options, plan, model, tuple(files), feeding, sink, output_schema, predict, lease,
         folder, None if resumed else earlier, planned.schema, committed, resumed is not None,
     )  # fmt: skip
+
+
+def _settled_job(
+    options: ScoreOptions,
+    resumed: JobPlan,
+    folder: OutputFolder,
+    name: str,
+    files: Sequence[InputFile],
+) -> CommittedJob | None:
+    """The job where nothing of it is left to score; None where there is, or where nothing tells.
+
+    Raises:
+      OutputError: the folder holds another job.
+    """
+    mark = known_fingerprint(options, resumed, name, files)
+    if mark is None:
+        return None
+    require_same_job(folder, resumed, read_inputs(folder), mark, files)
+    if len(committed_splits(folder, resumed)) < len(resumed.splits):
+        return None
+    return CommittedJob(options, resumed, folder, is_finished(folder))
 
 
 def read_model(flags: ModelFlags, *, precision: str | None = None, complete: bool = False) -> Model:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines.cli import main
+from pipelines.user_code import function_digest, load_function
+from tests.faults.kill_points import ROOT
 from tests.models import mlp_keras
 from tests.pipelines.inputs import write_parquet
 from tests.pipelines.outputs import column, read_report, read_rows
 from tests.references import Reference
+from tests.saved_models import mlp_export
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
 
@@ -39,11 +44,12 @@ class Place:
         }
         write_parquet(self.folder / f"in/{file}.parquet", columns)
 
-    def score(self, *flags: str) -> int:
+    def arguments(self, *flags: str) -> list[str]:
         places = ["--model", str(self.folder / "mlp.keras"), "--input", str(self.folder / "in")]
-        return main(
-            ["score", *places, "--output", str(self.out), "--devices", "CPU:0", *flags]
-        )
+        return ["score", *places, "--output", str(self.out), "--devices", "CPU:0", *flags]
+
+    def score(self, *flags: str) -> int:
+        return main(self.arguments(*flags))
 
     def forget(self, *splits: int) -> None:
         """Leaves the folder as a run leaves it that was killed before it came to these splits."""
@@ -247,3 +253,91 @@ def test_a_run_that_may_still_be_at_work_is_told_of(
 def change_last_run(out: Path, **changes: object) -> None:
     path = max((out / "_mirrorbeam/runs").iterdir())
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+RUN_AND_LIST_MODULES = (
+    "import sys; from pipelines.cli import main; code = main(sys.argv[1:]);"
+    "print('code', code, 'heavy', [n for n in ('tensorflow', 'keras') if n in sys.modules])"
+)
+
+
+def without_tensorflow(place: Place, *flags: str) -> tuple[int, str]:
+    """Scores in a process of its own; the exit code, and what was said."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_AND_LIST_MODULES, *place.arguments(*flags)],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    _, code, _, heavy = done.stdout.splitlines()[-1].split(" ", 3)
+    assert heavy == "[]", done.stderr
+    return int(code), done.stdout + done.stderr
+
+
+def test_a_finished_job_is_known_without_tensorflow(scored: Place):
+    code, told = without_tensorflow(scored)
+    assert code == 0
+    assert "nothing is left to score" in told
+    assert without_tensorflow(scored, "--dry_run")[0] == 0
+    scored.forget()
+    code, told = without_tensorflow(scored)
+    assert code == 0
+    assert "120 read, 120 predicted" in told
+    scored.require_exact_rows()
+
+
+def test_another_command_is_known_without_tensorflow(scored: Place):
+    scored.forget(1)
+    code, told = without_tensorflow(scored, "--keep", "none")
+    assert code == 2
+    assert "another keep: null → []." in told
+    mlp_keras(scored.folder)
+    code, told = without_tensorflow(scored)
+    assert code == 2
+    assert "another model_digest: " in told
+
+
+PREPROCESS = """
+import tensorflow as tf
+
+def doubled(features):
+    return 2 * tf.cast(features, tf.float32)
+"""
+
+
+def test_a_function_of_tensors_is_known_by_its_text(place: Place):
+    code = place.folder / "prepare.py"
+    code.write_text(PREPROCESS)
+    flags = ("--preprocess", f"{code}:doubled")
+    assert place.score(*flags) == 0
+    assert without_tensorflow(place, *flags)[0] == 0
+    code.write_text(PREPROCESS.replace("2 *", "3 *"))
+    exit_code, told = without_tensorflow(place, *flags)
+    assert exit_code == 2
+    assert "another preprocess: " in told
+
+
+def test_a_digest_without_running_the_code_is_that_of_the_code(tmp_path: Path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "import sys\n\ndef same(x):\n    return x  # \u00e9, and no line end"
+    (tmp_path / "given_as_module.py").write_text(text)
+    (tmp_path / "given_as_file.py").write_bytes(text.replace("\n", "\r\n").encode())
+    references = ("given_as_module:same", f"{tmp_path}/given_as_file.py:same")
+    digests = [function_digest(reference) for reference in references]
+    assert "given_as_module" not in sys.modules
+    assert None not in digests
+    assert digests == [load_function(reference).digest for reference in references]
+    assert function_digest("sys:exit") is None
+    assert function_digest("no_such_module:f") is None
+    assert function_digest(f"{tmp_path}/nowhere.py:f") is None
+
+
+def test_a_saved_model_is_known_by_its_content(place: Place):
+    mlp_export(place.folder)
+    flags = ("--model", str(place.folder / "mlp_export"))
+    assert place.score(*flags) == 0
+    assert without_tensorflow(place, *flags)[0] == 0
+    named = (*flags, "--signature", "serving_default")
+    assert without_tensorflow(place, *named)[0] == 0
+    other = (*flags, "--signature", "serve")
+    exit_code, told = without_tensorflow(place, *other)
+    assert exit_code == 2
+    assert 'another signature: "serving_default" → "serve".' in told
