@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
-from transforms.engine.replicas import DeviceError, open_replicas
+from transforms.engine.replicas import DeviceError, nvidia_device_present, open_replicas
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
 
@@ -70,3 +73,57 @@ def test_logical_devices_are_made_in_a_fresh_process() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert "replicas 2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("visible", "files", "present"),
+    [
+        (None, ["nvidia0", "nvidiactl"], True),
+        (None, ["nvidia3", "nvidiactl"], True),
+        (None, ["nvidiactl", "nvidia-uvm", "null"], False),
+        ("1,0", ["nvidia0", "nvidia1"], True),
+        ("MIG-7a0e3c44", ["nvidia0"], True),
+        ("GPU-7a0e3c44", ["nvidia0"], True),
+        ("", ["nvidia0"], False),
+        ("-1", ["nvidia0"], False),
+        ("NoDevFiles", ["nvidia0"], False),
+    ],
+)
+def test_nvidia_devices_of_the_process(
+    tmp_path: Path, visible: str | None, files: list[str], present: bool
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert nvidia_device_present(environment, tmp_path) == present
+
+
+def test_no_collectives_are_set_up() -> None:
+    extended = open_replicas(("CPU:0", "CPU:1")).strategy.extended
+    assert isinstance(extended._cross_device_ops, tf.distribute.ReductionToOneDevice)
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "grows"),
+    [
+        ("", None, True),
+        ("", "false", False),
+        ("tf.config.list_logical_devices()", None, False),
+        ("tf.config.list_logical_devices()", "true", True),
+    ],
+    ids=["asked for", "forbidden", "too late", "asked for before"],
+)
+def test_memory_of_gpus_is_taken_as_needed(before: str, given: str | None, grows: bool) -> None:
+    program = (
+        f"import tensorflow as tf; {before}\n"
+        "from transforms.engine.replicas import memory_grows, open_replicas\n"
+        "open_replicas('CPU:0')\n"
+        "print('grows', memory_grows())"
+    )
+    environment = {key: value for key, value in os.environ.items() if "GROWTH" not in key}
+    if given is not None:
+        environment["TF_FORCE_GPU_ALLOW_GROWTH"] = given
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+    assert f"grows {grows}" in done.stdout

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from transforms.engine.gpu_memory import free_memory_bytes, total_memory_bytes
 from transforms.engine.host_memory import free_memory_bytes as free_host_memory_bytes
-from transforms.engine.replicas import Replicas
+from transforms.engine.memory import highest_bytes
+from transforms.engine.replicas import Replicas, memory_grows
 
 # On a CPU the rest is for reading, decoding and writing.
 _CPU_SHARE = 0.5
@@ -35,7 +36,7 @@ def limit_bytes(
       OSError: a library of the NVIDIA driver is missing or refuses.
     """
     if replicas.kind == "CPU":
-        held = _held_bytes(replicas.devices[0], "current")
+        held = _held_bytes(replicas.devices[0])
         return cpu_limit_bytes(free_host_memory_bytes(root), held, replicas.in_all)
     allocators = _allocator_limits()
     places = _places()
@@ -43,16 +44,20 @@ def limit_bytes(
     for device in replicas.devices:
         ordinal, sharers = places[int(device.rsplit(":", 1)[-1])]
         total = total_memory_bytes(ordinal)
+        # An allocator without a limit of its own says 0.
+        allocator = allocators[_short(device)] or total
+        if not memory_grows():
+            # It is all TensorFlow's already: what is free on the GPU is beside it.
+            limits.append(allocator)
+            continue
         reserve = reserve_bytes
         if reserve is None:
             reserve = max(_LEAST_GPU_RESERVE_BYTES, int(total * _GPU_RESERVE_SHARE))
         limits.append(
             gpu_limit_bytes(
-                # An allocator without a limit of its own says 0.
-                allocators[_short(device)] or total,
+                allocator,
                 free_memory_bytes(ordinal),
-                # The allocator keeps what it once had, so the peak is the least that it holds.
-                _held_bytes(device, "peak"),
+                highest_bytes(device),
                 sharers,
                 reserve,
             )
@@ -125,11 +130,11 @@ def _allocator_limits() -> dict[str, int]:
     return {_short(device.name): device.memory_limit for device in devices}
 
 
-def _held_bytes(device: str, figure: str) -> int:
+def _held_bytes(device: str) -> int:
     import tensorflow as tf
 
     try:
-        return int(tf.config.experimental.get_memory_info(device)[figure])
+        return int(tf.config.experimental.get_memory_info(device)["current"])
     except ValueError:
         # An allocator without statistics; it holds no less than nothing.
         return 0

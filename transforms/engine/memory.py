@@ -137,6 +137,7 @@ class PeakMeter:
         """Args:
         replicas: whose devices are watched.
         """
+        self._is_gpu = replicas.kind == "GPU"
         self._share = replicas.count if replicas.kind == "CPU" else 1
         self._devices = replicas.devices[:1] if replicas.kind == "CPU" else replicas.devices
         # One counter of starts for each allocator.
@@ -150,6 +151,8 @@ class PeakMeter:
         with _starts_lock:
             try:
                 for device in self._devices:
+                    if self._is_gpu:
+                        _keep_highest(device)
                     tf.config.experimental.reset_memory_stats(device)
             except ValueError:
                 # TensorFlow's word for an allocator without statistics.
@@ -183,5 +186,27 @@ class PeakMeter:
         return result, self.peak_bytes()
 
 
+def highest_bytes(device: str) -> int:
+    """The most that the process ever used on a GPU, whatever meters have forgotten.
+
+    TensorFlow's allocator keeps what it once took from the GPU: it holds at least that. 0 where
+    it keeps no statistics.
+    """
+    with _starts_lock:
+        try:
+            return _keep_highest(device)
+        except ValueError:
+            return 0
+
+
+def _keep_highest(device: str) -> int:
+    import tensorflow as tf
+
+    peak = int(tf.config.experimental.get_memory_info(device)["peak"])
+    _highest[device] = max(peak, _highest.get(device, 0))
+    return _highest[device]
+
+
 _starts_lock = threading.Lock()
 _starts: collections.Counter[str] = collections.Counter()
+_highest: dict[str, int] = {}

@@ -6,8 +6,9 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +25,11 @@ DISPATCHES: tuple[Dispatch, ...] = ("mirrored", "independent")
 
 # Left to CUDA, cuDNN and the display when a GPU is cut into logical devices.
 _GPU_SHARE_FOR_LOGICAL_DEVICES = 0.9
+
+_GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
+_DEVICE_FILE = re.compile(r"nvidia\d+")
+# What CUDA takes for a device; it ignores a list from the first other entry on.
+_CUDA_DEVICE = re.compile(r"\d+|(GPU|MIG)-.*")
 
 _configuration_lock = threading.Lock()
 _device_locks: dict[str, threading.Lock] = {}
@@ -105,22 +111,56 @@ def open_replicas(
     """
     import tensorflow as tf
 
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with _configuration_lock:
+        _ask_for_growth()
         if logical_devices is not None:
             _cut_devices(logical_devices)
         chosen = _choose(devices)
         kind = chosen[0].rsplit(":", 2)[-2]
-        strategy = tf.distribute.MirroredStrategy(list(chosen))
+        # Nothing is reduced over replicas; the default would bring NCCL in for what reads one value
+        # of several copies.
+        strategy = tf.distribute.MirroredStrategy(
+            list(chosen), cross_device_ops=tf.distribute.ReductionToOneDevice()
+        )
     _LOG.info("%d replica(s) on %s", len(chosen), ", ".join(chosen))
     return Replicas(strategy, chosen, kind)
 
 
-def nvidia_device_present() -> bool:
-    """Whether the host has an NVIDIA device that this process may use."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+def nvidia_device_present(
+    environment: Mapping[str, str] = os.environ, device_folder: Path = Path("/dev")
+) -> bool:
+    """Whether there is an NVIDIA device that this process may use.
+
+    The driver's files in `/proc` say nothing: a container sees them whether it was given a device
+    or not. A device's number on the host need not be 0.
+    """
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and not _CUDA_DEVICE.fullmatch(visible.split(",")[0].strip()):
         return False
-    return Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/version").exists()
+    return any(_DEVICE_FILE.fullmatch(path.name) for path in device_folder.iterdir())
+
+
+def memory_grows() -> bool:
+    """Whether TensorFlow takes the memory of GPUs as it needs it, not all of it at its start."""
+    import tensorflow as tf
+
+    forced = os.environ.get(_GROWTH, "").lower()
+    if forced in ("true", "false"):
+        return forced == "true"
+    gpus = tf.config.list_physical_devices("GPU")
+    return any(tf.config.experimental.get_memory_growth(gpu) for gpu in gpus)
+
+
+def _ask_for_growth() -> None:
+    """Asks for memory as it is needed; too late where TensorFlow has its devices already."""
+    from tensorflow.python.eager import context
+
+    if _GROWTH in os.environ:
+        return
+    if not context.context()._initialized:
+        os.environ[_GROWTH] = "true"
+    elif not memory_grows():
+        _LOG.info("TensorFlow has started its devices before, without memory growth")
 
 
 def _device_lock(device: str) -> threading.Lock:
