@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.engine.ahead import open_ahead
 from transforms.engine.predictor import Predictor
 from transforms.engine.recovery import OutOfDeviceMemoryError
 from transforms.engine.replicas import open_replicas
@@ -56,11 +57,13 @@ def rows_of(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 4)).astype(np.float32)
 
 
-def open_predictor(decide: Decide, replicas: int = 2, **options: object) -> Predictor:
+def open_predictor(
+    decide: Decide, replicas: int = 2, *, ahead: bool = False, **options: object
+) -> Predictor:
     devices = [f"CPU:{index}" for index in range(replicas)]
     return Predictor(
         Scarce(decide),
-        open_replicas(devices),
+        open_ahead(replicas) if ahead else open_replicas(devices),
         waits_seconds=(0.01, 0.01, 0.01),
         **options,  # type: ignore[arg-type]
     )
@@ -68,8 +71,9 @@ def open_predictor(decide: Decide, replicas: int = 2, **options: object) -> Pred
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
 @pytest.mark.parametrize("most", [1, 3, 10, 63])
-def test_smaller_batches_until_they_fit(replicas: int, most: int) -> None:
-    predictor = open_predictor(limit(most), replicas, rows=256)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_smaller_batches_until_they_fit(replicas: int, most: int, ahead: bool) -> None:
+    predictor = open_predictor(limit(most), replicas, ahead=ahead, rows=256)
     values = rows_of(1000)
     scored = predictor.predict({"x": values})
     predictor.close()
@@ -157,7 +161,7 @@ def test_random_failures_under_four_threads(block: int) -> None:
         if len(x) > 1 and unlucky:
             raise MemoryError
 
-    predictor = open_predictor(decide, 2, rows=16)
+    predictor = open_predictor(decide, 2, ahead=block % 2 == 0, rows=16)
     for schedule in range(20):
 
         def score(seed: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.engine.ahead import open_ahead
 from transforms.engine.errors import SetupError
 from transforms.engine.group_queue import Group, GroupQueue, Scored
 from transforms.engine.predictor import Predictor
@@ -46,9 +47,12 @@ def fails_on_negative(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {"y": tf.identity(inputs["x"][:, 0])}
 
 
-@pytest.fixture(params=[1, 2, 3])
+@pytest.fixture(params=["1", "2", "3", "2, ahead"])
 def replicas(request: pytest.FixtureRequest, logical_cpus: int) -> Replicas:
-    return open_replicas([f"CPU:{index}" for index in range(request.param)])
+    count, _, ahead = request.param.partition(", ")
+    if ahead:
+        return open_ahead(int(count))
+    return open_replicas([f"CPU:{index}" for index in range(int(count))])
 
 
 @pytest.fixture
@@ -271,7 +275,7 @@ def test_rows_are_not_held_back_for_a_group_that_waits_for_room() -> None:
     groups = [Group({"x": np.zeros(10, np.float32)}, Future()) for _ in range(3)]
     with ThreadPoolExecutor(1) as threads:
         puts = [threads.submit(queue.put, group) for group in groups]
-        taken = queue.take(lambda group: 1000, wait=True)
+        taken = queue.take(lambda group: 1000, running=None)
         assert [share.group for share in taken] == groups[:2]
         queue.settled(groups[:2])
         assert [put.result() for put in puts] == [True] * 3
@@ -365,10 +369,12 @@ def test_a_shape_that_fills_a_batch_goes_before_an_older_one_that_does_not() -> 
     future: Future[Scored] = Future()
     for length in (1, 2, 1, 2, 2):
         queue.put(Group({"x": np.zeros((4, length), np.float32)}, future))
-    taken = [queue.take(lambda group: 12, wait=False) for _ in range(2)]
+    idle: Future[None] = Future()
+    idle.set_result(None)
+    taken = [queue.take(lambda group: 12, idle) for _ in range(2)]
     assert [sum(share.rows for share in shares) for shares in taken] == [12, 8]
     assert taken[0][0].group.columns["x"].shape == (4, 2)
-    assert not queue.take(lambda group: 12, wait=False)
+    assert not queue.take(lambda group: 12, idle)
 
 
 def test_rows_that_all_have_one_of_many_shapes_are_tuned(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from transforms.engine.errors import SetupError
 from transforms.engine.host_tensors import to_array
 from transforms.engine.ladder import padded_rows
 from transforms.engine.memory_guard import MemoryGuard
+from transforms.engine.read_back import OnHost, ReadBack
 from transforms.engine.replicas import Replicas
 from transforms.engine.run_statistics import RunStatistics
 from transforms.engine.signature import TensorField
@@ -25,10 +27,22 @@ from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
 
 
 class RunningBatch(NamedTuple):
-    """Outputs of each replica, which may be under way on a GPU, and the rows with padding."""
+    """A batch that was launched.
 
-    tensors: list[Tensors]
+    Attributes:
+      outputs: of each replica; those of GPUs are under way to the host.
+      padded: rows, with padding.
+    """
+
+    outputs: list[Tensors] | Future[OnHost]
     padded: int
+
+    @property
+    def ended_at_seconds(self) -> float:
+        """When its outputs were on the host; asked of a batch that was collected."""
+        if isinstance(self.outputs, Future):
+            return self.outputs.result().at_seconds
+        return time.perf_counter()
 
 
 class BatchRunner:
@@ -62,6 +76,7 @@ class BatchRunner:
         self.replicas = replicas
         self._sizer = sizer
         self._guard = MemoryGuard(replicas, sizer)
+        self._read_back = ReadBack() if replicas.runs_ahead else None
         self._is_static = False
         self._traces = Traces(model, replicas, fields, preprocess, xla)
 
@@ -112,10 +127,15 @@ class BatchRunner:
         with STAGE_TIMES.stage(HOST_TO_DEVICE):
             slices = slice_for_replicas(pad(columns, padded), self.replicas.count)
         with STAGE_TIMES.stage(STEP):
-            tensors = step(slices)
+            outputs = step(slices)
+        if self._is_static:
+            # By now all memory was taken, though a GPU may still be at work.
+            self._guard.observe(padded)
         self.statistics.batches[padded] += 1
         self.statistics.padded_rows += padded - rows
-        return RunningBatch(tensors, padded)
+        if self._read_back is None:
+            return RunningBatch(outputs, padded)
+        return RunningBatch(self._read_back.start(outputs), padded)
 
     def collect(self, batch: RunningBatch, rows: int) -> dict[str, np.ndarray]:
         """Waits for a batch and gives its outputs on the host, read-only, without the padding.
@@ -123,18 +143,23 @@ class BatchRunner:
         Raises:
           SetupError: an output has not one entry for each row.
         """
-        # On a GPU the copy to the host waits for the step.
-        with STAGE_TIMES.stage(STEP if self.replicas.kind == "GPU" else GATHER):
+        read = batch.outputs
+        if isinstance(read, Future):
+            with STAGE_TIMES.stage(STEP):
+                read = read.result().tensors
+        with STAGE_TIMES.stage(GATHER):
             slices = [
-                {name: to_array(tensor) for name, tensor in outputs.items()}
-                for outputs in batch.tensors
+                {name: to_array(tensor) for name, tensor in outputs.items()} for outputs in read
             ]
         _check_rows(slices, batch.padded // self.replicas.count)
-        if self._is_static:
-            self._guard.observe(batch.padded)
         self.statistics.rows += rows
         with STAGE_TIMES.stage(GATHER):
             return gather(slices, rows)
+
+    def close(self) -> None:
+        """Ends its thread, where it has one; no batch can be run any more."""
+        if self._read_back is not None:
+            self._read_back.close()
 
     def no_outputs(self, columns: Columns) -> dict[str, np.ndarray]:
         """The outputs of no rows."""

@@ -193,20 +193,30 @@ class GroupQueue:
             self._changed.notify_all()
             return True
 
-    def take(self, limit_rows: Callable[[Group], int], wait: bool) -> list[Share]:
+    def take(
+        self, limit_rows: Callable[[Group], int], running: Future[Any] | None = None
+    ) -> list[Share]:
         """The next batch: rows of one shape, the oldest or the first that fill a batch.
+
+        Waits for a group, and then for a full batch as long as is allowed; while another batch
+        runs, for a full one or the end of that.
 
         Args:
           limit_rows: most rows of a batch of such groups.
-          wait: for a group, and then for a full batch as long as is allowed.
+          running: done when the devices are done with the batch before; `wake` has to be called
+            then. None where they already are.
 
         Returns:
-          Nothing where nothing is queued, or the queue is closed and empty.
+          Nothing where the queue is closed and empty, or the other batch ended first.
         """
         with self._changed:
-            if wait:
+            if running is None:
                 self._changed.wait_for(lambda: self._groups or self._closed)
                 self._hold(limit_rows)
+            else:
+                self._changed.wait_for(lambda: running.done() or self._is_ready(limit_rows))
+                if self._max_wait_seconds is not None and not self._is_ready(limit_rows):
+                    return []
             if not self._groups:
                 return []
             chosen = self._chosen(limit_rows)
@@ -221,6 +231,11 @@ class GroupQueue:
         """Makes room: these groups are done."""
         with self._changed:
             self._bytes -= sum(group.bytes for group in groups)
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Makes whoever waits look again."""
+        with self._changed:
             self._changed.notify_all()
 
     def demand(self) -> None:
@@ -258,6 +273,14 @@ class GroupQueue:
             if self._rows >= limit_rows(self._groups[0]) or remaining <= 0:
                 return
             self._changed.wait(remaining)
+
+    def _is_ready(self, limit_rows: Callable[[Group], int]) -> bool:
+        """Whether waiting would not make the next batch larger."""
+        if not self._groups or self._closed or self._blocked:
+            return bool(self._groups)
+        chosen = self._chosen(limit_rows)
+        rows = sum(group.rows - group.taken for group in self._groups if group.key == chosen.key)
+        return rows >= limit_rows(chosen)
 
     def _chosen(self, limit_rows: Callable[[Group], int]) -> Group:
         """The oldest group, or the oldest of a shape that fills a batch."""

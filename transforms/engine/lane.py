@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from transforms.engine.arrays import columns_row_bytes
 from transforms.engine.batch_runner import BatchRunner, RunningBatch
 from transforms.engine.errors import is_out_of_memory
 from transforms.engine.group_queue import Group, GroupQueue, Share, settle
+from transforms.engine.read_back import OnHost
 from transforms.engine.recovery import Recovery
 from transforms.engine.run_statistics import BusyClock
 from transforms.engine.sizing import Sizes
@@ -31,6 +33,11 @@ class _Launched(NamedTuple):
     columns: Columns
     batch: RunningBatch
     started: float
+
+    @property
+    def reading(self) -> Future[OnHost] | None:
+        """What is done when the devices are; None where they already are."""
+        return self.batch.outputs if isinstance(self.batch.outputs, Future) else None
 
 
 class Lane:
@@ -94,12 +101,13 @@ class Lane:
         under_way: _Launched | None = None
         try:
             while True:
-                shares = self._queue.take(self._limit_rows, wait=under_way is None)
+                running = None if under_way is None else under_way.reading
+                shares = self._queue.take(self._limit_rows, running)
                 launched = self._launch(shares) if shares else None
                 if under_way is not None:
                     self._finish(under_way)
                 under_way = launched
-                if under_way is not None and self.runner.replicas.kind == "CPU":
+                if under_way is not None and under_way.reading is None:
                     # On a CPU the step is over when the call returns.
                     self._finish(under_way)
                     under_way = None
@@ -111,6 +119,8 @@ class Lane:
             shares = shares + (under_way.shares if under_way else [])
             for group in [share.group for share in shares] + self._queue.clear():
                 group.fail(error)
+        finally:
+            self.runner.close()
 
     def _launch(self, shares: list[Share]) -> _Launched | None:
         key = shares[0].group.key
@@ -129,6 +139,8 @@ class Lane:
         except Exception as error:
             self._recover(shares, columns, error)
             return None
+        if launched.reading is not None:
+            launched.reading.add_done_callback(lambda _: self._queue.wake())
         submitters = {share.group.submitter for share in shares}
         self.runner.statistics.shared_batches += len(submitters) > 1
         return launched
@@ -141,9 +153,9 @@ class Lane:
         except Exception as error:
             self._recover(launched.shares, columns, error)
             return
-        now = time.perf_counter()
-        seconds = now - max(launched.started, self._last_finish)
-        self._last_finish = now
+        ended = launched.batch.ended_at_seconds
+        seconds = ended - max(launched.started, self._last_finish)
+        self._last_finish = ended
         STAGE_TIMES.add_batch(self._busy.end())
         is_steady = self._is_steady(launched.shares[0].group.key)
         if self._sizes.observe(rows, columns_row_bytes(columns), seconds, is_steady):

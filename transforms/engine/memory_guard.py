@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 
 from transforms.engine.device_limits import limit_bytes
@@ -28,7 +29,9 @@ class MemoryGuard:
         self._meter = PeakMeter(replicas)
         self._memory = MemoryModel()
         self._limit_bytes: int | None = None
-        self._measured: set[int] = set()
+        self._runs: collections.Counter[int] = collections.Counter()
+        # In the first run of a size cuDNN tries kernels, some with gigabytes of work space.
+        self._telling_run = 2 if replicas.kind == "GPU" else 1
 
     @property
     def memory(self) -> MemoryModel:
@@ -52,7 +55,7 @@ class MemoryGuard:
             limit_bytes=self._limit_bytes,
             budget_seconds=_PROBE_SECONDS,
         )
-        self._measured.clear()
+        self._runs.clear()
         self._bound()
 
     def start(self) -> None:
@@ -60,10 +63,13 @@ class MemoryGuard:
         self._meter.start()
 
     def observe(self, rows: int) -> None:
-        """Takes the peak of a batch of so many padded rows into account, once for each size."""
-        if rows in self._measured:
+        """Takes the peak of a batch of so many padded rows into account, once for each size.
+
+        To be called when the batch has taken its memory, before another one starts.
+        """
+        self._runs[rows] += 1
+        if self._runs[rows] != self._telling_run:
             return
-        self._measured.add(rows)
         peak = self._meter.peak_bytes()
         if peak is not None:
             self._memory.observe(rows // self._replicas.count, peak)

@@ -65,6 +65,11 @@ class Replicas:
         """How many replicas the strategy has."""
         return int(self.strategy.num_replicas_in_sync)
 
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether a step's call returns before its devices are done."""
+        return self.kind != "CPU"
+
     def apart(self) -> tuple[Replicas, ...]:
         """Each device by itself, with its own copy of what the strategy mirrors."""
         return tuple(
