@@ -15,7 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import coders as _coders  # noqa: F401  registers the coders of what flows here
 from transforms.batching import Batching, BatchRows
-from transforms.block import Block
+from transforms.block import ROW_COLUMN, SOURCE_COLUMN, Block
 from transforms.elements import (
     Keep,
     batch_failures,
@@ -49,6 +49,9 @@ _LOG = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions"
 FAILURES = "failures"
+
+# Rows may have ever new columns; what feeds them is found again.
+_MOST_FEEDS = 1000
 
 
 class InferenceResult(NamedTuple):
@@ -191,6 +194,9 @@ class MirroredInferenceDoFn(beam.DoFn):
         )
         self._lease: Lease | None = None
         self._feeds: dict[Any, tuple[Feed, ...]] = {}
+        self._is_named = False
+        self._is_keep_checked = False
+        self._has_warned = False
         self._pending: collections.deque[_Job] = collections.deque()
         self._pending_rows = 0
 
@@ -246,41 +252,80 @@ class MirroredInferenceDoFn(beam.DoFn):
     def _jobs(self, group: Sequence[Any], window: Any, timestamp: Any) -> Iterator[_Job]:
         rows: list[Any] = []
         stamps: list[Any] = []
-        for item in group:
-            element, stamp = item if isinstance(item, tuple) else (item, timestamp)
-            if isinstance(element, (Block, pa.RecordBatch, pa.Table)):
-                if rows:
-                    yield self._submit_rows(rows, stamps, window)
-                    rows, stamps = [], []
+        last: Any = None
+        for (element, stamp), kind in self._kinds(group, timestamp):
+            if rows and kind != last:
+                yield self._submit_rows(last, rows, stamps, window)
+                rows, stamps = [], []
+            if kind is None:
                 yield self._submit_table(element, stamp, window)
             else:
                 rows.append(element)
                 stamps.append(stamp)
+            last = kind
         if rows:
-            yield self._submit_rows(rows, stamps, window)
+            yield self._submit_rows(last, rows, stamps, window)
+
+    def _kinds(self, group: Sequence[Any], timestamp: Any) -> Iterator[tuple[Any, Any]]:
+        """Each (element, timestamp) with the kind of row that it is; None of a table."""
+        items = [item if isinstance(item, tuple) else (item, timestamp) for item in group]
+        signature = self._predictor.signature
+        kinds = [
+            None
+            if isinstance(element, (Block, pa.RecordBatch, pa.Table))
+            else self._setup.row_kind(element, signature)
+            for element, _ in items
+        ]
+        # Among rows that name the input, one that does not is a bad one.
+        self._is_named = self._is_named or Mapping in kinds
+        if self._is_named:
+            kinds = [Mapping if isinstance(kind, frozenset) else kind for kind in kinds]
+        return zip(items, kinds, strict=True)
 
     def _submit_table(self, element: Any, timestamp: Any, window: Any) -> _TableJob:
         batch = element.batch if isinstance(element, Block) else element
         schema = batch.schema
         feeds = self._feeds.get(schema)
         if feeds is None:
-            feeds = self._feeds[schema] = self._setup.feeds(schema, self._predictor.signature)
+            feeds = self._setup.feeds(schema, self._predictor.signature)
+            self._remember(schema, feeds)
         with STAGE_TIMES.stage(DECODE):
             arrays = columns_to_arrays(batch, feeds)
         submitted = Submitted(self._predictor, arrays, batch.num_rows)
         return _TableJob(submitted, element, batch, feeds, timestamp, window)
 
-    def _submit_rows(self, rows: list[Any], timestamps: list[Any], window: Any) -> _RowsJob:
-        kind = type(rows[0])
-        feeds = self._feeds.get(kind) or self._setup.row_feeds(rows, self._predictor.signature)
+    def _submit_rows(
+        self, kind: Any, rows: list[Any], timestamps: list[Any], window: Any
+    ) -> _RowsJob:
+        feeds = self._feeds.get(kind)
+        if feeds is None:
+            signature = self._predictor.signature
+            feeds = self._setup.row_feeds(kind, rows, signature)
+            if feeds is None:
+                feeds = self._setup.feeds_by_name(signature)
+            else:
+                self._remember(kind, feeds)
         mappings = [row_mapping(row, feeds[0].column) for row in rows]
-        if kind not in self._feeds:
-            # Refuses names to keep that no row has.
-            known = sorted({name for mapping in mappings for name in mapping})
-            kept_columns(known, [feed.column for feed in feeds], self._setup.keep)
-            self._feeds[kind] = feeds
-        submitted = Submitted(self._predictor, rows_to_arrays(rows, feeds), len(rows))
+        if not self._is_keep_checked:
+            self._check_keep(mappings, [feed.column for feed in feeds])
+        conversion = rows_to_arrays(rows, feeds)
+        if not conversion.groups and not self._has_warned:
+            self._has_warned = True
+            _LOG.warning("a whole group of rows does not fit: %s", conversion.errors[0].message)
+        submitted = Submitted(self._predictor, conversion, len(rows))
         return _RowsJob(submitted, rows, mappings, feeds, timestamps, window)
+
+    def _check_keep(self, rows: Sequence[Mapping[str, Any]], consumed: Sequence[str]) -> None:
+        """Refuses names to keep that none of the first rows has; bad rows do not count."""
+        fed = [row for row in rows if all(column in row for column in consumed)]
+        if fed:
+            kept_columns(sorted({name for row in fed for name in row}), consumed, self._setup.keep)
+            self._is_keep_checked = True
+
+    def _remember(self, kind: Any, feeds: tuple[Feed, ...]) -> None:
+        if len(self._feeds) >= _MOST_FEEDS:
+            self._feeds.clear()
+        self._feeds[kind] = feeds
 
 
 @dataclasses.dataclass
@@ -326,8 +371,10 @@ class _RowsJob:
         for row, prediction in scored_rows(self.mappings, results, consumed, setup.keep):
             yield WindowedValue(prediction, self.timestamps[row], windows)
         for row, stage, error, message in results.failed:
-            # A one-row element has no other position than its own first.
-            failure = Failure(None, 0, stage, error, message, self.rows[row])
+            # Without an origin, a one-row element has no other position than its own first.
+            source = self.mappings[row].get(SOURCE_COLUMN)
+            position = self.mappings[row].get(ROW_COLUMN, 0)
+            failure = Failure(source, position, stage, error, message, self.rows[row])
             yield TaggedOutput(
                 FAILURES, WindowedValue(failure.as_dict(), self.timestamps[row], windows)
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from apache_beam.internal import pickler
 
 from transforms.batching import Batching
@@ -111,30 +113,53 @@ class InferenceSetup:
             )
         return feed_columns(schema, self.parameters, self.spec)
 
-    def row_feeds(self, rows: Sequence[Any], signature: Signature) -> tuple[Feed, ...]:
-        """The same for rows given one by one: the first that fits says which value feeds what.
+    def row_kind(self, row: Any, signature: Signature) -> Hashable:
+        """What decides how a row given by itself is fed: rows of one kind are fed alike."""
+        if not isinstance(row, Mapping):
+            return bytes if isinstance(row, bytes) else np.ndarray
+        inputs = signature.inputs
+        is_named = len(inputs) != 1 or inputs[0].name in row
+        if is_named or self.input_map or self.parameters is not None:
+            return Mapping
+        # A single input may be fed by the one column that fits: which, these columns decide.
+        return frozenset(row)
+
+    def row_feeds(
+        self, kind: Hashable, rows: Sequence[Any], signature: Signature
+    ) -> tuple[Feed, ...] | None:
+        """The same for rows of one kind; None where nothing in them fits the single input.
 
         Raises:
-          FeatureError: no row fits.
+          FeatureError: no row of the kind can fit.
         """
         if self.parameters is not None:
+            if kind is not Mapping and len(self.parameters) > 1:
+                raise FeatureError(
+                    "expected a dict with a value for each parameter of preprocess "
+                    f"{', '.join(self.parameters)}. Received: {type(rows[0]).__name__}. "
+                    "Make each row a dict."
+                )
             return tuple(Feed(name, name, self.spec.get(name)) for name in self.parameters)
-        refused: FeatureError | None = None
-        for row in rows:
-            try:
-                return match_row(row, signature.inputs, self.input_map)
-            except FeatureError as error:
-                refused = refused or error
-        assert refused is not None
-        feeds = tuple(
+        if kind is Mapping:
+            return self.feeds_by_name(signature)
+        if kind is np.ndarray and len(signature.inputs) == 1:
+            (field,) = signature.inputs
+            return (Feed(field.name, field.name, field),)
+        if kind in (bytes, np.ndarray):
+            return match_row(rows[0], signature.inputs, self.input_map)
+        # What is null might fit as well: rows that are whole decide, where there are any.
+        whole = [row for row in rows if all(value is not None for value in row.values())]
+        for row in whole or rows:
+            with contextlib.suppress(FeatureError):
+                return match_row(row, signature.inputs)
+        return None
+
+    def feeds_by_name(self, signature: Signature) -> tuple[Feed, ...]:
+        """Each input from the column of its name, or of the name it is mapped to."""
+        return tuple(
             Feed(self.input_map.get(field.name, field.name), field.name, field)
             for field in signature.inputs
         )
-        for row in rows:
-            if isinstance(row, Mapping) and all(feed.column in row for feed in feeds):
-                # The columns are there: it is the rows that are bad, each by itself.
-                return feeds
-        raise refused
 
 
 def _parameters(preprocess: Any) -> tuple[str, ...]:

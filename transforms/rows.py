@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,17 @@ from transforms.matching import Feed, match_specs
 RECORD = "record"
 
 _SCALARS = (bool, int, float, np.generic)
-_MISSING = object()
+_NAMED_COLUMNS = 20
+
+
+class _Missing(NamedTuple):
+    """In place of a value that a row lacks: the columns that it has."""
+
+    columns: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        names = ", ".join(map(str, self.columns[:_NAMED_COLUMNS])) or "none"
+        return f"a row without it, with columns {names}"
 
 
 def match_row(
@@ -76,7 +86,9 @@ def rows_to_arrays(rows: Sequence[Any], feeds: Sequence[Feed]) -> Conversion:
 
 
 def _value(row: Any, feed: Feed) -> Any:
-    return row.get(feed.column, _MISSING) if isinstance(row, Mapping) else row
+    if not isinstance(row, Mapping):
+        return row
+    return row[feed.column] if feed.column in row else _Missing(tuple(row))
 
 
 def _value_spec(name: str, value: Any) -> ColumnSpec:
@@ -150,8 +162,8 @@ def _as_array(value: Any) -> np.ndarray:
       ShapeError: its nested lists are no rectangle.
       CastError: no tensor holds it.
     """
-    if value is _MISSING:
-        raise NullValueError("no such column in this row")
+    if isinstance(value, _Missing):
+        raise NullValueError(str(value))
     try:
         array = np.asarray(value)
         if array.dtype.kind in "SU" and not isinstance(value, (np.ndarray, np.generic)):
