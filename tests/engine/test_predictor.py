@@ -14,6 +14,7 @@ from tests.engine.ahead import open_ahead
 from transforms.engine.errors import SetupError
 from transforms.engine.group_queue import Group, GroupQueue, Scored
 from transforms.engine.predictor import Predictor
+from transforms.engine.recovery import DeviceFailedError
 from transforms.engine.replicas import Replicas, open_replicas
 from transforms.engine.signature import Signature, TensorField
 
@@ -418,3 +419,45 @@ def test_what_xla_cannot_compile_is_refused_at_once(logical_cpus: int) -> None:
     text = Model(lambda inputs: {"y": tf.strings.as_string(inputs["x"][:, 0])}, X)
     with pytest.raises(SetupError, match=r"expected a model that XLA can compile.*xla=True"):
         Predictor(text, open_replicas(["CPU:0"]), xla=True)
+
+
+def test_a_device_that_fails_at_what_it_did_before_stops_the_job_and_fails_no_row(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    broken = threading.Event()
+
+    def look(x: np.ndarray) -> np.ndarray:
+        if broken.is_set():
+            raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS")
+        return x
+
+    def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        x = tf.numpy_function(look, [inputs["x"]], tf.float32)
+        return linear({"x": tf.ensure_shape(x, [None, 4])})
+
+    predictor = opened(Model(call, X), replicas, rows=8)
+    values = rows_of(20)
+    predictor.predict({"x": values})
+    broken.set()
+    with pytest.raises(DeviceFailedError, match="expected the devices to run what they ran before"):
+        predictor.predict({"x": values})
+    assert predictor.is_closed
+
+
+def test_a_row_that_breaks_a_function_of_python_fails_alone(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    def look(x: np.ndarray) -> np.ndarray:
+        if (x > 1e6).any():
+            raise RuntimeError("too large")
+        return x
+
+    def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        x = tf.numpy_function(look, [inputs["x"]], tf.float32)
+        return linear({"x": tf.ensure_shape(x, [None, 4])})
+
+    predictor = opened(Model(call, X), replicas, rows=8)
+    values = rows_of(20)
+    values[7] = 1e7
+    scored = predictor.predict({"x": values})
+    assert {row: error.error for row, error in scored.errors.items()} == {7: "UnknownError"}

@@ -87,6 +87,7 @@ class Lane:
             sizes,
             padded_rows=runner.padded,
             predicted_rows=runner.rows_after_failure,
+            takes_made_up_rows=lambda: runner.warm_up is not None,
             waits_seconds=waits_seconds,
         )
 

@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from transforms.engine.arrays import columns_row_bytes
-from transforms.engine.errors import InferenceError, SetupError, describe, is_out_of_memory
+from transforms.engine.errors import (
+    InferenceError,
+    SetupError,
+    describe,
+    is_out_of_memory,
+    may_be_the_device,
+)
 from transforms.engine.group_queue import join_parts
 from transforms.engine.sizing import Sizes
 from transforms.engine.slicing import Columns, count_rows, cut
@@ -27,12 +33,17 @@ class OutOfDeviceMemoryError(RuntimeError):
     """Not even a made-up row fits: nothing is wrong with the rows, so the job has to stop."""
 
 
+class DeviceFailedError(RuntimeError):
+    """What ran before no longer runs: the device is to blame, so the job has to stop."""
+
+
 class Recovery:
     """Predicts the rows of failed batches.
 
     After an allocation failure only the size changes: the same rows run again in batches that
     fit. After any other error the batch is halved until single rows fail, at a cost of about
-    2·log2(n) small batches for one bad row among n.
+    2·log2(n) small batches for one bad row among n. A row that fails with what may be the
+    device's error is only to blame where the model still runs on made-up rows.
     """
 
     def __init__(
@@ -44,6 +55,7 @@ class Recovery:
         *,
         padded_rows: Callable[[int], int],
         predicted_rows: Callable[[], int | None],
+        takes_made_up_rows: Callable[[], bool] = lambda: False,
         waits_seconds: Sequence[float] = WAITS_SECONDS,
     ) -> None:
         """Says how batches are run.
@@ -55,6 +67,7 @@ class Recovery:
           sizer: is told of what did not fit, and says what should.
           padded_rows: rows that are run for a number of rows.
           predicted_rows: rows that should fit, after a failure.
+          takes_made_up_rows: whether the model has run on such before.
           waits_seconds: pauses before one row per replica is tried again.
         """
         self._run = run
@@ -63,6 +76,7 @@ class Recovery:
         self._sizer = sizer
         self._padded_rows = padded_rows
         self._predicted_rows = predicted_rows
+        self._takes_made_up_rows = takes_made_up_rows
         self._waits_seconds = tuple(waits_seconds)
 
     def predict(self, columns: Columns, error: Exception) -> tuple[Outputs, Failed]:
@@ -74,6 +88,7 @@ class Recovery:
 
         Raises:
           OutOfDeviceMemoryError: the devices have no memory for anything.
+          DeviceFailedError: the devices fail at what they did before.
           SetupError: the model does not score row by row.
         """
         if isinstance(error, SetupError):
@@ -85,8 +100,22 @@ class Recovery:
                 return self._in_pieces(columns, min(rows, self._sizer.rows_for(row_bytes)))
             return self._wait(columns, error)
         if rows == 1:
+            self._check_devices(error)
             return self._no_outputs(columns), {0: describe(error)}
         return self._in_pieces(columns, (rows + 1) // 2)
+
+    def _check_devices(self, error: Exception) -> None:
+        """Raises DeviceFailedError where a row is not to blame for what it failed with."""
+        if not may_be_the_device(error) or not self._takes_made_up_rows():
+            return
+        try:
+            self._probe()
+        except Exception as probed:
+            raise DeviceFailedError(
+                "expected the devices to run what they ran before. Received, for rows of zeros: "
+                f"{describe(probed).message} Look at the devices (nvidia-smi, dmesg), and run the "
+                "same job again: what is committed stays."
+            ) from error
 
     def _in_pieces(self, columns: Columns, size: int) -> tuple[Outputs, Failed]:
         parts: list[Columns] = []

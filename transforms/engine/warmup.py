@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 from transforms.engine.arrays import made_up_rows
-from transforms.engine.errors import SetupError, describe
+from transforms.engine.errors import SetupError, describe, is_out_of_memory
 from transforms.engine.ladder import ladder
 from transforms.engine.slicing import slice_for_replicas
 from transforms.engine.step import Step
@@ -59,7 +59,12 @@ def warm_up(step: Step, replicas: int, limit: int) -> WarmUp | None:
     except SetupError:
         raise
     except Exception as error:
-        _LOG.info("no warm-up: the model does not take made-up rows (%s)", describe(error).error)
+        if is_out_of_memory(error):
+            _LOG.warning(
+                "no warm-up: the memory does not hold its rows (%s)", describe(error).error
+            )
+        else:
+            _LOG.info("no warm-up: the model does not take made-up rows (%s: %s)", *describe(error))
         return None
 
 
