@@ -18,6 +18,10 @@ _STOP_SECONDS = 15.0
 
 _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+# The heap is there from the start: what a process holds then grows by what is no garbage.
+_MEMORY = ("-Xms512m", "-Xmx512m", "-XX:+AlwaysPreTouch", "-XX:MaxDirectMemorySize=512m")
+
+_ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 
 # What Flink's own scripts open to it on Java 17.
 _OPENED = (
@@ -47,6 +51,19 @@ class FlinkCluster:
         self._rest_port, self._rpc_port = _free_ports(2)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
+    def __enter__(self) -> FlinkCluster:
+        """Starts it; what was started ends also where the rest does not come up."""
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Ends it."""
+        self.stop()
+
     @property
     def master(self) -> str:
         """For `--flink_master`."""
@@ -55,7 +72,10 @@ class FlinkCluster:
     def start(self) -> None:
         """Starts the processes and waits until all slots are there."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        settings = _settings(self._rest_port, self._rpc_port, self._slots)
+        temporary = self._folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        settings = {"io.tmp.dirs": temporary}
+        settings |= _settings(self._rest_port, self._rpc_port, self._slots)
         text = "".join(f"{name}: {value}\n" for name, value in settings.items())
         (self._folder / "config.yaml").write_text(text)
         self._spawn("jobmanager", _JOB_MANAGER)
@@ -74,13 +94,21 @@ class FlinkCluster:
         process.kill()
         process.wait()
 
-    def wait_for_slots(self, count: int) -> None:
-        """Waits until so many slots are free: the cluster is up, and no job runs."""
-        deadline = time.monotonic() + _START_SECONDS
-        while self._free_slots() != count:
+    def task_manager(self, number: int) -> int:
+        """The process of one."""
+        return self._processes[f"taskmanager{number}"].pid
+
+    def wait_for_slots(self, count: int, seconds: float = _START_SECONDS) -> None:
+        """Waits until so many slots are free and no job runs: the cluster is up and idle."""
+        deadline = time.monotonic() + seconds
+        while self._free_slots() != count or not self.is_idle():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"expected {count} free slots. Received: {self.overview()}")
             time.sleep(0.3)
+
+    def is_idle(self) -> bool:
+        """Whether no job runs, waits for slots or is about to be started again."""
+        return not self._unfinished_jobs()
 
     def overview(self) -> dict[str, Any]:
         """What the cluster says of itself."""
@@ -88,10 +116,9 @@ class FlinkCluster:
 
     def cancel_jobs(self) -> None:
         """Ends jobs whose client is gone; they would keep their slots."""
-        for job in self._get("jobs")["jobs"]:
-            if job["status"] in ("RUNNING", "CREATED", "RESTARTING", "FAILING"):
-                url = f"http://{self.master}/jobs/{job['id']}?mode=cancel"
-                urllib.request.urlopen(urllib.request.Request(url, method="PATCH"), timeout=10)
+        for job in self._unfinished_jobs():
+            url = f"http://{self.master}/jobs/{job}?mode=cancel"
+            urllib.request.urlopen(urllib.request.Request(url, method="PATCH"), timeout=10)
 
     def stop(self) -> None:
         """Ends every process."""
@@ -109,8 +136,8 @@ class FlinkCluster:
         assert java is not None
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
         command = [
-            java, "-Xmx512m", "-XX:MaxDirectMemorySize=512m", *opened, "-cp",
-            str(self._job_server), main, "--configDir", str(self._folder), *arguments,
+            java, *_MEMORY, *opened, "-cp", str(self._job_server), main,
+            "--configDir", str(self._folder), *arguments,
         ]  # fmt: skip
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
@@ -125,6 +152,10 @@ class FlinkCluster:
         with contextlib.suppress(urllib.error.URLError, ConnectionError):
             return int(self.overview()["slots-available"])
         return None
+
+    def _unfinished_jobs(self) -> list[str]:
+        jobs = self._get("jobs")["jobs"]
+        return [job["id"] for job in jobs if job["status"] not in _ENDED]
 
     def _get(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://{self.master}/{path}", timeout=10) as answer:

@@ -11,6 +11,9 @@ from pathlib import Path
 FLINK_VERSION = "1.19"
 JOB_SERVER = "job-server.jar"
 
+# Of a checkout; git ignores it.
+FOLDER = Path(__file__).resolve().parents[2] / ".flink"
+
 _POM = Path(__file__).with_name("flink-pom.xml")
 _DOWNLOAD_SECONDS = 900
 _MAIN_CLASS = "org.apache.beam.runners.flink.FlinkJobServerDriver"

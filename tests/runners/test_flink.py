@@ -14,6 +14,7 @@ import pytest
 
 from tests.pipelines.outputs import Rows, read_report
 from tests.runners import flink_packages
+from tests.runners.conftest import TASK_MANAGERS
 from tests.runners.datasets import (
     ROWS,
     assert_same_rows,
@@ -21,7 +22,8 @@ from tests.runners.datasets import (
     workers_of,
 )
 from tests.runners.flink_cluster import FlinkCluster
-from tests.runners.pools import ROOT, RunningPool, end, start_command, wait_for
+from tests.runners.flink_flags import external_flags, flink_flags
+from tests.runners.pools import RunningPool, end, start_command, wait_for
 
 pytestmark = [
     pytest.mark.flink,
@@ -31,34 +33,9 @@ pytestmark = [
     ),
 ]
 
-PACKAGES = ROOT / ".flink"
 JOB_SECONDS = 300.0
-TASK_MANAGERS, SLOTS = 2, 2
 # So many splits are committed when something is killed, of 80.
 COMMITS_BEFORE_KILL = 6
-
-
-@pytest.fixture(scope="module")
-def job_server() -> Path:
-    return flink_packages.install(PACKAGES)
-
-
-@pytest.fixture(scope="module")
-def cluster(job_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
-    cluster = FlinkCluster(job_server, tmp_path_factory.mktemp("flink"), TASK_MANAGERS, SLOTS)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop()
-
-
-@pytest.fixture
-def idle_cluster(cluster: FlinkCluster) -> Iterator[FlinkCluster]:
-    """The cluster with all slots free, before and after."""
-    cluster.wait_for_slots(TASK_MANAGERS * SLOTS)
-    yield cluster
-    cluster.cancel_jobs()
 
 
 @pytest.fixture(scope="module")
@@ -100,21 +77,6 @@ def score(data: Path, output: Path, *flags: str) -> list[str]:
     ]  # fmt: skip
 
 
-def flink(job_server: Path, master: str, parallelism: int) -> list[str]:
-    return [
-        "--runner=FlinkRunner", f"--flink_version={flink_packages.FLINK_VERSION}",
-        f"--flink_master={master}", f"--flink_job_server_jar={job_server}",
-        "--job_server_jvm_properties=-Dflink.log.level=WARN", f"--parallelism={parallelism}",
-    ]  # fmt: skip
-
-
-def external(pool: RunningPool, workers: int = 1) -> list[str]:
-    return [
-        "--environment_type=EXTERNAL", f"--environment_config={pool.address}",
-        "--environment_cache_millis=3000", f"--sdk_worker_parallelism={workers}",
-    ]  # fmt: skip
-
-
 def commits(output: Path) -> list[dict[str, Any]]:
     paths = (output / "_mirrorbeam" / "commits").glob("*.json")
     return [json.loads(path.read_bytes()) for path in paths]
@@ -138,7 +100,7 @@ def test_embedded_flink_gives_the_same_rows_from_one_model(
 ):
     output, log = tmp_path / "out", tmp_path / "score.log"
     started_at = time.monotonic()
-    process = start_command(log, *score(data, output, *flink(job_server, "[local]", 2)))
+    process = start_command(log, *score(data, output, *flink_flags(job_server, "[local]", 2)))
     wait_for(process, log, JOB_SECONDS)
     assert_same_rows(sorted_rows(output), expected)
     assert {pid: worker["model_loads"] for pid, worker in workers_of(output).items()} == {
@@ -160,7 +122,7 @@ def test_every_worker_process_loads_the_model_once(
 ):
     pool = start_pool("--processes")
     output, log = tmp_path / "out", tmp_path / "score.log"
-    flags = [*flink(job_server, idle_cluster.master, 4), *external(pool, workers)]
+    flags = [*flink_flags(job_server, idle_cluster.master, 4), *external_flags(pool, workers)]
     slow = [f"--preprocess={data / 'slow.py'}:pause", "--batch_size=150"]
     started_at = time.monotonic()
     wait_for(start_command(log, *score(data, output, *flags, *slow)), log, JOB_SECONDS)
@@ -188,7 +150,7 @@ def test_a_pool_of_threads_has_one_model_for_all_task_managers(
     figures: dict[str, Any],
 ):
     pool = start_pool("--threads")
-    flags = [*flink(job_server, idle_cluster.master, 4), *external(pool)]
+    flags = [*flink_flags(job_server, idle_cluster.master, 4), *external_flags(pool)]
     slow = [f"--preprocess={data / 'slow.py'}:pause", "--batch_size=350"]
     for name in ("first", "second"):
         output, log = tmp_path / name, tmp_path / f"{name}.log"
@@ -219,7 +181,7 @@ def test_a_killed_process_costs_time_and_no_row(
 ):
     pool = start_pool("--processes")
     output, log = tmp_path / "out", tmp_path / "score.log"
-    flags = [*flink(job_server, idle_cluster.master, 2), *external(pool)]
+    flags = [*flink_flags(job_server, idle_cluster.master, 2), *external_flags(pool)]
     slow = [f"--preprocess={data / 'slow.py'}:pause", "--batch_size=50"]
     started_at = time.monotonic()
     process = start_command(log, *score(data, output, *flags, *slow))

@@ -1,6 +1,6 @@
 """Runs small jobs one by one in this process, and says what it holds after each.
 
-    python -m tests.faults.many_jobs FOLDER JOBS
+    python -m tests.faults.soak.many_jobs FOLDER JOBS
 
 The last line of its output is a JSON list: resident bytes, threads and open files per job.
 """
@@ -13,9 +13,8 @@ import io
 import json
 import os
 import shutil
-import statistics
+import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,51 +23,13 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 import numpy as np
 
-from tests.faults.kill_points import ragged
+from tests.faults.kill_points import ROOT, ragged
+from tests.faults.soak.processes import growth, held
 from tests.models import mlp_keras
 from tests.pipelines.inputs import write_parquet
 from tests.pipelines.outputs import read_report
 
 _FILES, _ROWS = 3, 50
-
-
-def held() -> dict[str, int]:
-    """What this process holds now."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    status = Path("/proc/self/status").read_text()
-    threads = next(line for line in status.splitlines() if line.startswith("Threads:"))
-    return {
-        "bytes": pages * os.sysconf("SC_PAGE_SIZE"),
-        "threads": int(threads.split()[1]),
-        "files": len(os.listdir("/proc/self/fd")),
-    }
-
-
-def growth(after_each: Sequence[dict[str, int]]) -> dict[str, Any]:
-    """First settled figures against the last, of fifths of the jobs, the first fifth left out.
-
-    Memory is the median. Threads and files are the least: those of a job that has just ended
-    take a moment to go.
-    """
-    fifth = max(1, len(after_each) // 5)
-    early, late = after_each[fifth : 2 * fifth], after_each[-fifth:]
-
-    def least(of: Sequence[dict[str, int]], name: str) -> int:
-        return min(figures[name] for figures in of)
-
-    first_mib, last_mib = (
-        statistics.median(figures["bytes"] for figures in of) / 2**20 for of in (early, late))
-    return {
-        "jobs": len(after_each),
-        "mib_first": round(first_mib, 1),
-        "mib_last": round(last_mib, 1),
-        "mib_grown": round(last_mib - first_mib, 1),
-        "threads_first": least(early, "threads"),
-        "threads_last": least(late, "threads"),
-        "files_first": least(early, "files"),
-        "files_last": least(late, "files"),
-    }
 
 
 def run(folder: Path, jobs: int) -> list[dict[str, int]]:
@@ -95,8 +56,21 @@ def run(folder: Path, jobs: int) -> list[dict[str, int]]:
         if code or (report["predicted"], report["failed"]) != (_FILES * (_ROWS - 1), _FILES):
             raise AssertionError(f"job {job} ended with {code}: {report}")
         shutil.rmtree(out)
-        after_each.append(held())
+        gc.collect()
+        after_each.append(held(os.getpid()))
     return after_each
+
+
+def run_apart(folder: Path, jobs: int) -> dict[str, Any]:
+    """The same in a process of its own: its first settled figures, its last, the growth."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.soak.many_jobs", str(folder), str(jobs)],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise AssertionError(f"exit code {done.returncode}\n{done.stderr}")
+    return growth(json.loads(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":
