@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -10,6 +12,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from transforms.arguments import is_count
 from transforms.block import Block
 
 # A group is what one submit carries. Fewer rows cost more per row in Python, more bytes
@@ -37,7 +40,7 @@ class Batching:
         groups, rows then go through Beam's state, which costs a shuffle.
       max_host_bytes: bytes of input that one process may have under way; whoever submits more
         waits. A row that is larger by itself is let in alone. None: an eighth of the free
-        memory, at most 256 MiB.
+        memory, at most 256 MiB, or 256 MiB for each GPU.
     """
 
     rows: int | Literal["auto"] = "auto"
@@ -47,20 +50,20 @@ class Batching:
     max_host_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.rows != "auto" and (
-            isinstance(self.rows, bool) or not isinstance(self.rows, int) or self.rows < 1
-        ):
+        if self.rows != "auto" and not is_count(self.rows):
             raise ValueError(
                 f"expected rows='auto' or a number of rows above 0. Received: {self.rows!r}."
             )
-        if self.in_flight < 1:
+        if not is_count(self.in_flight):
             raise ValueError(f"expected in_flight of 1 or more. Received: {self.in_flight!r}.")
-        if self.max_wait_seconds is not None and self.max_wait_seconds < 0:
+        wait = self.max_wait_seconds
+        if wait is not None and not (
+            isinstance(wait, numbers.Real) and not isinstance(wait, bool) and 0 <= wait < math.inf
+        ):
             raise ValueError(
-                f"expected max_wait_seconds of 0 or more, or None. "
-                f"Received: {self.max_wait_seconds!r}."
+                f"expected max_wait_seconds of 0 or more, or None. Received: {wait!r}."
             )
-        if self.max_host_bytes is not None and self.max_host_bytes < 1:
+        if self.max_host_bytes is not None and not is_count(self.max_host_bytes):
             raise ValueError(
                 f"expected max_host_bytes above 0, or None. Received: {self.max_host_bytes!r}."
             )

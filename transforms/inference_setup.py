@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from apache_beam.internal import pickler
 
+from transforms.arguments import check_arguments, device_names
 from transforms.batching import Batching
 from transforms.casting import FLOATS
 from transforms.conversion import FeatureError
 from transforms.elements import Keep
-from transforms.engine.model import PRECISIONS, ModelSpec, model_kind
+from transforms.engine.model import ModelSpec, model_kind
 from transforms.engine.opening import PredictorConfig
 from transforms.engine.read_signature import read_signature
-from transforms.engine.replicas import DISPATCHES, Dispatch
+from transforms.engine.replicas import Dispatch
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.tuning_store import TuningStore
-from transforms.matching import Feed, feed_columns, keep_bytes_narrow, match_columns
+from transforms.matching import Feed, check_field, feed_columns, keep_bytes_narrow, match_columns
 from transforms.model_files import fetch_model
 from transforms.rows import match_row
 
@@ -77,22 +78,36 @@ class InferenceSetup:
           ModelError: the model cannot be read.
           ValueError: an argument is out of range, or does not fit the model.
         """
+        if not isinstance(batching, Batching):
+            raise ValueError(
+                f"expected batching as a Batching. Received: {batching!r}. Pass Batching(rows=…)."
+            )
+        check_arguments(
+            devices=devices,
+            logical_devices=logical_devices,
+            input_spec=input_spec,
+            input_map=input_map,
+            keep=keep,
+            precision=precision,
+            xla=xla,
+            dispatch=dispatch,
+        )
         spec = model if isinstance(model, ModelSpec) else ModelSpec(model)
         local = dataclasses.replace(spec, path=fetch_model(spec.path))
         signature = read_signature(local, complete=False)
         parameters = None if preprocess is None else _parameters(preprocess)
         fields = {name: _field(name, value) for name, value in (input_spec or {}).items()}
         _check_columns(signature, parameters, fields, input_map or {})
-        _check_options(local, devices, logical_devices, precision, dispatch)
+        _check_precision(local, precision)
         config = PredictorConfig(
             model=spec,
-            devices=_devices(devices),
+            devices=device_names(devices),
             logical_devices=logical_devices,
             preprocess=preprocess,
             preprocess_digest=None if preprocess is None else _digest(preprocess),
             fields=_traced_fields(signature, parameters, fields, input_map or {}),
             precision=precision,
-            xla=xla,
+            xla=bool(xla),
             dispatch=dispatch,
             rows=batching.rows,
             max_wait_seconds=batching.max_wait_seconds,
@@ -258,33 +273,16 @@ def _check_columns(
             f"expected input_spec for the columns {', '.join(columns)}. "
             f"Received: {', '.join(unknown)}."
         )
+    if parameters is None:
+        for field in signature.inputs:
+            stored = spec.get(input_map.get(field.name, field.name))
+            if stored is not None:
+                check_field(stored, field)
 
 
-def _check_options(
-    spec: ModelSpec,
-    devices: Any,
-    logical_devices: int | None,
-    precision: str | None,
-    dispatch: str,
-) -> None:
-    if dispatch not in DISPATCHES:
-        raise ValueError(f"expected dispatch among {', '.join(DISPATCHES)}. Received: {dispatch}.")
-    if precision is not None and precision not in PRECISIONS:
-        raise ValueError(
-            f"expected precision among {', '.join(PRECISIONS)}. Received: {precision}."
-        )
+def _check_precision(spec: ModelSpec, precision: str | None) -> None:
     if precision is not None and model_kind(spec.path) == "saved_model":
         raise ValueError(
             f"expected a Keras file with precision={precision!r}. Received: a SavedModel, whose "
             "precision is part of its graph. Leave precision out, or save the model as .keras."
         )
-    if logical_devices is not None and logical_devices < 1:
-        raise ValueError(f"expected logical_devices of 1 or more. Received: {logical_devices}.")
-    if not devices:
-        raise ValueError("expected devices='all' or device names. Received: none.")
-
-
-def _devices(devices: str | Sequence[str]) -> Any:
-    if isinstance(devices, str):
-        return "all" if devices == "all" else (devices,)
-    return tuple(devices)

@@ -98,6 +98,15 @@ def feed_columns(
     )
 
 
+def check_field(stored: TensorField, field: TensorField) -> None:
+    """Whether a column that is said to be of a dtype and shape can feed a model's input.
+
+    Raises:
+      FeatureError: it cannot.
+    """
+    _feed(ColumnSpec(stored.name, stored.dtype, stored.shape, str(stored)), field)
+
+
 def natural_field(field: pa.Field) -> TensorField:
     """A column's own dtype and row shape.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from transforms.arguments import check_devices, device_names
 from transforms.engine.model import ModelSpec
 from transforms.engine.opening import PredictorConfig, open_predictor, predictor_of
 from transforms.engine.slicing import Columns
@@ -32,7 +33,8 @@ def determine_optimal_batch_size(
     Args:
       model: a path, or a ``ModelSpec``.
       dataset_sample: a few rows as they will come: a ``RecordBatch``, a dict of arrays by
-        input name, or an array for a model with one input, each with its row dimension.
+        input name, or an array for a model with one input, each with its row dimension; or a
+        list of dicts, arrays or bytes, each one row.
       devices: `all`, or device names.
 
     Returns:
@@ -43,10 +45,10 @@ def determine_optimal_batch_size(
       FeatureError: the sample does not fit the model.
       DeviceError: the devices are not there.
     """
+    check_devices(devices)
     spec = model if isinstance(model, ModelSpec) else ModelSpec(model)
     local = dataclasses.replace(spec, path=fetch_model(spec.path))
-    chosen = devices if devices == "all" or not isinstance(devices, str) else (devices,)
-    config = PredictorConfig(local, "all" if chosen == "all" else tuple(chosen))
+    config = PredictorConfig(local, device_names(devices))
     return sweep_sample(config, dataset_sample, seconds=30.0).chosen
 
 
@@ -75,6 +77,8 @@ def sample_columns(
         conversion = columns_to_arrays(sample, feeds)
     else:
         rows = _rows(sample)
+        if not rows:
+            raise ValueError("expected a sample with rows that fit the model. Received: no rows")
         feeds = feeds or match_row(rows[0], signature.inputs)
         conversion = rows_to_arrays(rows, feeds)
     if not conversion.groups:
@@ -87,10 +91,21 @@ def _rows(sample: Any) -> list[Any]:
     if isinstance(sample, Mapping):
         names = list(sample)
         columns = [np.asarray(sample[name]) for name in names]
+        lengths = [len(column) if column.ndim else None for column in columns]
+        if None in lengths or len(set(lengths)) > 1:
+            received = ", ".join(
+                f"{name}: {list(column.shape)}" for name, column in zip(names, columns, strict=True)
+            )
+            raise ValueError(
+                "expected a dict of arrays with one row dimension, of one length. "
+                f"Received: {received}."
+            )
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     if isinstance(sample, np.ndarray) and sample.ndim:
         return list(sample)
+    if isinstance(sample, (list, tuple)):
+        return list(sample)
     raise TypeError(
-        "expected a RecordBatch, a dict of arrays or an array with a row dimension. "
-        f"Received: {type(sample).__name__}."
+        "expected a RecordBatch, a dict of arrays or an array with a row dimension, or a list of "
+        f"rows. Received: {type(sample).__name__}."
     )

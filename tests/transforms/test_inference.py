@@ -486,6 +486,11 @@ def test_blocks_keep_their_order_failures_and_counts(mlp: Any) -> None:
         ({"input_map": {"x": "features"}}, "expected input_map for the model's inputs features"),
         ({"input_spec": {"x": tf.TensorSpec([8])}}, "expected input_spec for the columns features"),
         ({"input_spec": {"features": 3}}, "as a tf.TensorSpec without the row dimension"),
+        (
+            {"input_spec": {"features": tf.TensorSpec([8], tf.string)}},
+            "expected column 'features' as float32.* Received: string",
+        ),
+        ({"batching": 32}, "expected batching as a Batching. Received: 32"),
         ({"preprocess": 3}, "expected preprocess as a function of columns"),
         ({"preprocess": lambda *a: a}, "expected preprocess with parameters that are column names"),
         (

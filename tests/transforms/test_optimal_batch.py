@@ -29,7 +29,8 @@ def test_every_kind_of_sample(mlp: Any) -> None:
     spec, reference = mlp
     features = reference.rows(5)["features"]
     batch = pa.RecordBatch.from_pydict({"features": features.tolist()})
-    for sample in (features, {"features": features}, batch, pa.Table.from_batches([batch])):
+    table = pa.Table.from_batches([batch])
+    for sample in (features, {"features": features}, batch, table, list(features)):
         rows = determine_optimal_batch_size(spec, sample, devices=TWO)
         assert rows >= 2
         assert rows % 2 == 0
@@ -63,8 +64,12 @@ def test_several_inputs(tmp_path: Path) -> None:
         (np.zeros((3, 5), np.float32), "expected column 'features'"),
         ({"features": [None]}, "expected"),
         (pa.RecordBatch.from_pydict({"features": pa.array([], pa.list_(pa.float32()))}), "no rows"),
+        ({}, "no rows"),
+        (np.zeros((0, 8), np.float32), "no rows"),
+        ({"features": np.float32(1)}, r"one row dimension, .* Received: features: \[\]"),
+        ({"features": np.zeros((2, 8)), "k": [1]}, r"Received: features: \[2, 8\], k: \[1\]"),
     ],
-    ids=["shape", "null", "empty"],
+    ids=["shape", "null", "empty", "no columns", "no rows", "scalar", "lengths"],
 )
 def test_samples_that_do_not_fit(mlp: Any, sample: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

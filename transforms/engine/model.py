@@ -58,6 +58,16 @@ class ModelSpec:
                 "expected the model as a path. "
                 f"Received: {type(self.path).__name__}. Save the model and pass where it is."
             ) from error
+        if self.signature is not None and not isinstance(self.signature, str):
+            raise ModelError(f"expected signature as a name. Received: {self.signature!r}.")
+        if not isinstance(self.trust, bool):
+            raise ModelError(f"expected trust as True or False. Received: {self.trust!r}.")
+        if not isinstance(self.custom_objects, (Mapping, type(None))):
+            raise ModelError(
+                "expected custom_objects as a dict. "
+                f"Received: {type(self.custom_objects).__name__}. "
+                "Pass {name: type or 'module:name'}."
+            )
         if self.builder is not None and not callable(self.builder):
             _split_name(self.builder, "builder", "--builder module:function")
         for name, value in (self.custom_objects or {}).items():
