@@ -152,6 +152,10 @@ int cuDeviceGetUuid_v2(unsigned char *uuid, int device) {
     memset(uuid, device == 40 ? 0xaa : 0xbb, 16);
     return 0;
 }
+int cuDeviceTotalMem_v2(unsigned long *bytes, int device) {
+    *bytes = device == 40 ? 10000000000ul : 80000000000ul;
+    return 0;
+}
 """
 NVML = """
 #include <string.h>
@@ -185,7 +189,8 @@ def test_a_gpu_is_found_by_its_identity(tmp_path: Path) -> None:
         subprocess.run(command, check=True)
     program = (
         "from transforms.engine.gpu_memory import free_memory_bytes, total_memory_bytes\n"
-        "print(total_memory_bytes(0), free_memory_bytes(0), total_memory_bytes(1))\n"
+        "print(total_memory_bytes(0), free_memory_bytes(0), total_memory_bytes(1),"
+        " free_memory_bytes(1))\n"
         "try:\n    total_memory_bytes(2)\nexcept OSError as error:\n    print(error)"
     )
     done = subprocess.run(
@@ -196,5 +201,5 @@ def test_a_gpu_is_found_by_its_identity(tmp_path: Path) -> None:
         env=os.environ | {"LD_LIBRARY_PATH": str(tmp_path)},
     )
     figures, error = done.stdout.splitlines()
-    assert figures == "10000000000 2500000000 80000000000"
+    assert figures == "10000000000 2500000000 80000000000 20000000000"
     assert error == "expected cuDeviceGet to succeed. Received: status 1 from the driver."

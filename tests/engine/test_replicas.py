@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from transforms.engine.replicas import DeviceError, nvidia_device_present, open_replicas
+from transforms.engine.replicas import (
+    DeviceError,
+    _are_cpus,
+    nvidia_device_present,
+    open_replicas,
+)
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
 
@@ -127,3 +132,11 @@ def test_memory_of_gpus_is_taken_as_needed(before: str, given: str | None, grows
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )
     assert f"grows {grows}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("devices", "is_cpu"),
+    [("all", False), ("CPU:0", True), (("cpu:0", "/device:CPU:1"), True), (("GPU:0",), False)],
+)
+def test_which_devices_are_cut(devices: str | tuple[str, ...], is_cpu: bool) -> None:
+    assert _are_cpus(devices) == is_cpu

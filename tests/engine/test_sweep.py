@@ -25,7 +25,7 @@ class Machine:
     """Takes the seconds for a batch that a formula says; none pass."""
 
     def __init__(self, seconds: Callable[[int], float], replicas: int = 1, room: int = 1 << 40):
-        self.replicas = types.SimpleNamespace(count=replicas)
+        self.replicas = types.SimpleNamespace(count=replicas, kind="CPU")
         self.sizer = BatchSizer(replicas)
         self.batches: list[int] = []
         self._seconds = seconds

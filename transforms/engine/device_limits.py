@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from transforms.engine.gpu_memory import free_memory_bytes, total_memory_bytes
 from transforms.engine.host_memory import free_memory_bytes as free_host_memory_bytes
 from transforms.engine.memory import highest_bytes
 from transforms.engine.replicas import Replicas, memory_grows
+
+_LOG = logging.getLogger(__name__)
 
 # On a CPU the rest is for reading, decoding and writing.
 _CPU_SHARE = 0.5
@@ -33,7 +36,7 @@ def limit_bytes(
       root: the folder that holds the host's `proc` and `sys`.
 
     Raises:
-      OSError: a library of the NVIDIA driver is missing or refuses.
+      OSError: the NVIDIA driver does not tell what a GPU has.
     """
     if replicas.kind == "CPU":
         held = _held_bytes(replicas.devices[0])
@@ -53,15 +56,14 @@ def limit_bytes(
         reserve = reserve_bytes
         if reserve is None:
             reserve = max(_LEAST_GPU_RESERVE_BYTES, int(total * _GPU_RESERVE_SHARE))
-        limits.append(
-            gpu_limit_bytes(
-                allocator,
-                free_memory_bytes(ordinal),
-                highest_bytes(device),
-                sharers,
-                reserve,
-            )
-        )
+        try:
+            free = free_memory_bytes(ordinal)
+        except OSError as error:
+            # Containers without the utility capability, and some virtual GPUs.
+            _LOG.warning("what others hold of %s is not known: %s", device, error)
+            limits.append(allocator)
+            continue
+        limits.append(gpu_limit_bytes(allocator, free, highest_bytes(device), sharers, reserve))
     return min(limits)
 
 

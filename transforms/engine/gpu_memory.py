@@ -1,4 +1,4 @@
-"""How much memory a GPU has, from the driver's own library."""
+"""How much memory a GPU has, from the driver's own libraries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Memory(ctypes.Structure):
 
 
 def total_memory_bytes(ordinal: int) -> int:
-    """Bytes of memory that a GPU has in all, whoever uses it.
+    """Bytes of memory that a GPU has in all, whoever uses it; asks CUDA alone.
 
     Args:
       ordinal: CUDA's number of it, which is TensorFlow's too: its place among the devices that
@@ -28,7 +28,10 @@ def total_memory_bytes(ordinal: int) -> int:
     Raises:
       OSError: a library of the NVIDIA driver is missing or refuses.
     """
-    return int(_memory(ordinal).total)
+    library, device = _cuda_device(ordinal)
+    total = ctypes.c_size_t()
+    _check("cuDeviceTotalMem", library.cuDeviceTotalMem_v2(ctypes.byref(total), device))
+    return int(total.value)
 
 
 def free_memory_bytes(ordinal: int) -> int:
@@ -40,10 +43,6 @@ def free_memory_bytes(ordinal: int) -> int:
     Raises:
       OSError: a library of the NVIDIA driver is missing or refuses.
     """
-    return int(_memory(ordinal).free)
-
-
-def _memory(ordinal: int) -> _Memory:
     identity = _identity(ordinal)
     memory = _Memory()
     with _management_library() as library:
@@ -51,7 +50,15 @@ def _memory(ordinal: int) -> _Memory:
         _check(
             "nvmlDeviceGetMemoryInfo", library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
         )
-    return memory
+    return int(memory.free)
+
+
+def _cuda_device(ordinal: int) -> tuple[ctypes.CDLL, ctypes.c_int]:
+    library = ctypes.CDLL("libcuda.so.1")
+    _check("cuInit", library.cuInit(0))
+    device = ctypes.c_int()
+    _check("cuDeviceGet", library.cuDeviceGet(ctypes.byref(device), ctypes.c_int(ordinal)))
+    return library, device
 
 
 def _identity(ordinal: int) -> uuid.UUID:
@@ -60,10 +67,7 @@ def _identity(ordinal: int) -> uuid.UUID:
     CUDA numbers the visible devices, fastest first unless told otherwise; the management library
     numbers all of them by bus. A slice of a GPU (MIG) has a UUID of its own.
     """
-    library = ctypes.CDLL("libcuda.so.1")
-    _check("cuInit", library.cuInit(0))
-    device = ctypes.c_int()
-    _check("cuDeviceGet", library.cuDeviceGet(ctypes.byref(device), ctypes.c_int(ordinal)))
+    library, device = _cuda_device(ordinal)
     identity = (ctypes.c_ubyte * 16)()
     _check("cuDeviceGetUuid", library.cuDeviceGetUuid_v2(ctypes.byref(identity), device))
     return uuid.UUID(bytes=bytes(identity))

@@ -45,7 +45,8 @@ class PredictorConfig:
       dispatch: one step over all devices in lock step, or one for each by itself.
       rows: the global batch, or `auto`.
       max_wait_seconds: longest time to hold rows back to fill a batch.
-      queue_bytes: bytes of input that may be under way; None goes by the host's free memory.
+      queue_bytes: bytes of input that may be under way; None goes by the host's free memory and
+        the number of GPUs.
       tuning_stores: where found batch sizes are kept; no part of what tells predictors apart.
     """
 
@@ -116,6 +117,7 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
     key = predictor_tuning_key(config, digest, model.signature.inputs, replicas)
     stores = (*config.tuning_stores, user_store())
     is_auto = config.rows == "auto"
+    gpus = replicas.count if replicas.kind == "GPU" else 0
     predictor = Predictor(
         model,
         replicas,
@@ -123,7 +125,7 @@ def _build(config: PredictorConfig, digest: str) -> Predictor:
         preprocess=config.preprocess,
         rows=config.rows,
         max_wait_seconds=config.max_wait_seconds,
-        queue_bytes=config.queue_bytes or default_queue_bytes(),
+        queue_bytes=config.queue_bytes or default_queue_bytes(gpus),
         xla=config.xla,
         dispatch=config.dispatch,
         tuned_rows=load_rows(stores, key) if is_auto else None,

@@ -107,8 +107,9 @@ def open_replicas(
     Args:
       devices: ``all`` takes every GPU, or every logical CPU where there is no GPU; else names
         such as ``GPU:0``.
-      logical_devices: cut each physical device into this many logical ones. Done once per
-        process, before TensorFlow starts its devices.
+      logical_devices: cut each physical device into this many logical ones: every GPU, or the
+        CPU where there is none or `devices` are of it. Done once per process, before TensorFlow
+        starts its devices.
 
     Raises:
       DeviceError: a device is absent, an NVIDIA device is present but TensorFlow does not see
@@ -119,7 +120,7 @@ def open_replicas(
     with _configuration_lock:
         _ask_for_growth()
         if logical_devices is not None:
-            _cut_devices(logical_devices)
+            _cut_devices(logical_devices, on_cpu=_are_cpus(devices))
         chosen = _choose(devices)
         kind = chosen[0].rsplit(":", 2)[-2]
         # Nothing is reduced over replicas; the default would bring NCCL in for what reads one value
@@ -172,12 +173,17 @@ def _device_lock(device: str) -> threading.Lock:
     return _device_locks.setdefault(device, threading.Lock())
 
 
-def _cut_devices(count: int) -> None:
+def _are_cpus(devices: Devices | Sequence[str] | str) -> bool:
+    names = (devices,) if isinstance(devices, str) else devices
+    return all(_short(name).startswith("CPU") for name in names)
+
+
+def _cut_devices(count: int, *, on_cpu: bool) -> None:
     import tensorflow as tf
 
     if count < 1:
         raise DeviceError(f"expected at least one logical device per device. Received: {count}.")
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = [] if on_cpu else tf.config.list_physical_devices("GPU")
     for index, device in enumerate(gpus or tf.config.list_physical_devices("CPU")):
         present = tf.config.get_logical_device_configuration(device)
         if present is not None and len(present) == count:

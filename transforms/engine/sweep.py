@@ -20,7 +20,7 @@ from transforms.engine.tuning import RateTuner
 if TYPE_CHECKING:
     from transforms.engine.predictor import Predictor
 
-# Input bytes of one batch: the engine's queue holds two.
+# Input bytes of one batch, or for each GPU: the engine's queue holds two.
 MOST_BYTES = 128 << 20
 # Batches of the size to begin with that the time must hold; larger ones take longer.
 _FIRST_BATCHES = 40
@@ -87,9 +87,11 @@ def sweep(
     if not count_rows(sample):
         raise ValueError("expected a sample with at least one row. Received: none.")
     row_bytes = max(1, columns_row_bytes(sample))
-    limits = [MOST_ROWS, MOST_BYTES // row_bytes, most_rows, predictor.sizer.fitting_rows]
+    replicas = predictor.replicas
+    most_bytes = MOST_BYTES * (replicas.count if replicas.kind == "GPU" else 1)
+    limits = [MOST_ROWS, most_bytes // row_bytes, most_rows, predictor.sizer.fitting_rows]
     most = min(limit for limit in limits if limit is not None)
-    sizes = ladder(max(1, most), predictor.replicas.count)
+    sizes = ladder(max(1, most), replicas.count)
     affordable = int(_rate_of_few(predictor, sample) * seconds / _FIRST_BATCHES)
     tuner = RateTuner(sizes, min(START_ROWS, START_BYTES // row_bytes, affordable))
     peaks: dict[int, int | None] = {}
