@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -13,6 +13,8 @@ from pipelines.commits import SplitCommitter
 from pipelines.finish import finish_job
 from pipelines.output_folder import OutputFolder
 from pipelines.sinks.base import Sink
+from pipelines.sources.origins import Origin, no_origin
+from pipelines.splits import Split
 from transforms.block import Block
 from transforms.engine.stage_times import STAGE_TIMES, WRITE
 
@@ -31,6 +33,7 @@ class CommitDoFn(beam.DoFn):
         input_schema: pa.Schema,
         provenance: bool = True,
         job: str = "",
+        origin: Callable[[Split], Origin | None] = no_origin,
     ) -> None:
         """Takes what `SplitCommitter` takes, with the folder's path, and the run's own name."""
         self._folder = folder
@@ -38,6 +41,7 @@ class CommitDoFn(beam.DoFn):
         self._input_schema = input_schema
         self._provenance = provenance
         self._job = job
+        self._origin = origin
         self._committer: SplitCommitter | None = None
 
     def start_bundle(self) -> None:
@@ -45,7 +49,8 @@ class CommitDoFn(beam.DoFn):
         self.teardown()
         self._committer = SplitCommitter(
             OutputFolder(self._folder), self._sink, self._input_schema, self._provenance,
-            functools.partial(STAGE_TIMES.describe, self._job))
+            functools.partial(STAGE_TIMES.describe, self._job),
+            origin=self._origin)
 
     def process(self, block: Block) -> Iterator[dict[str, Any]]:
         """Takes a block; a split's last one gives the split's commit record."""

@@ -26,6 +26,7 @@ from pipelines.output_folder import OutputFolder
 from pipelines.pending_file import PendingFile, write_at_once
 from pipelines.sinks.base import PartWriter, Sink, arranged
 from pipelines.sinks.parquet import ParquetSink
+from pipelines.sources.origins import Origin, no_origin
 from pipelines.splits import Split
 from transforms.block import Block
 
@@ -42,6 +43,7 @@ class SplitWriter:
         split: Split,
         input_schema: pa.Schema,
         provenance: bool = True,
+        origin: Callable[[Split], Origin | None] = no_origin,
     ) -> None:
         """Starts an attempt; files are opened when there is something to write.
 
@@ -51,6 +53,7 @@ class SplitWriter:
           split: which one.
           input_schema: the source's columns, for the failed part.
           provenance: whether the part has `_source` and `_row`.
+          origin: tells where the rows of a split are from, for its failed part.
         """
         self._folder = folder
         self._sink = sink
@@ -60,6 +63,7 @@ class SplitWriter:
         self._started_at = time.time()
         self._schema: pa.Schema | None = None
         self._failed_schema = failed_schema(input_schema)
+        self._origin = origin
         self._part: _OpenPart | None = None
         self._failed_part: _OpenPart | None = None
         self._failures: Counter[tuple[str, str]] = Counter()
@@ -218,7 +222,9 @@ class SplitWriter:
             file = PendingFile(
                 self._folder.temporary(f"{self._split.name}-failed-{self._attempt}", "parquet"),
                 self._folder.failed_part(self._split.name))
-            writer = ParquetSink().open(file.stream, self._failed_schema)
+            origin = self._origin(self._split)
+            schema = self._failed_schema.with_metadata(origin and origin.to_metadata())
+            writer = ParquetSink().open(file.stream, schema)
             self._failed_part = _OpenPart(file, writer)
         return self._failed_part
 
@@ -249,6 +255,7 @@ class SplitCommitter:
         input_schema: pa.Schema,
         provenance: bool = True,
         stage_times: Callable[[], dict[str, Any]] = dict,
+        origin: Callable[[Split], Origin | None] = no_origin,
     ) -> None:
         """Takes what every `SplitWriter` takes, and what tells where the worker's time went."""
         self._folder = folder
@@ -256,6 +263,7 @@ class SplitCommitter:
         self._input_schema = input_schema
         self._provenance = provenance
         self._stage_times = stage_times
+        self._origin = origin
         self._open: dict[str, SplitWriter] = {}
 
     def add(self, block: Block) -> dict[str, Any] | None:
@@ -269,7 +277,8 @@ class SplitCommitter:
         writer = self._open.get(name)
         if writer is None:
             writer = self._open[name] = SplitWriter(
-                self._folder, self._sink, block.split, self._input_schema, self._provenance)
+                self._folder, self._sink, block.split, self._input_schema, self._provenance,
+                origin=self._origin)
         try:
             writer.add(block)
             if block.rows_in_split is None:

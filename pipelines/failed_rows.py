@@ -47,13 +47,18 @@ def failed_schema(input_schema: pa.Schema) -> pa.Schema:
 
 
 def failures_to_batch(failures: Sequence[Failure], schema: pa.Schema) -> pa.RecordBatch:
-    """The failures as rows of a failed part, in their order.
+    """The failures as rows of a failed part, in the order of their sources and places.
+
+    Those that a later stage found come in behind those of reading, and a table in order is
+    read again in one pass over its sources.
 
     Args:
       failures: `data` is a dict of values by column, the undecoded bytes, or None.
       schema: what `failed_schema` gave. A value that does not fit its column is left out,
         and the row's message says so.
     """
+    if all(failure.source is not None and failure.row is not None for failure in failures):
+        failures = sorted(failures, key=lambda failure: (failure.source, failure.row))
     rows = [_copy(failure.data, schema) for failure in failures]
     messages = [failure.message for failure in failures]
     columns = []

@@ -95,10 +95,10 @@ def choose_feeding(
     kept = _kept(schema, consumed, keep, raw)
     preprocess: UserFunction | ResizeImages | None = function
     if function is None:
-        sizes_differ = sizes_differ and source.name == "images" and feeds[0].column not in kept
+        sizes_differ = sizes_differ and source.gives_images and feeds[0].column not in kept
         preprocess = _resize(source, signature, feeds, image_size, padded=sizes_differ)
     channels = _channels(signature)
-    if source.name == "images" and function is None and channels not in _CHANNELS:
+    if source.gives_images and function is None and channels not in _CHANNELS:
         raise CommandError(
             "expected a model that takes images of 1, 3 or 4 channels. Received: "
             f"{signature.inputs[0].name}: {signature.inputs[0]}. Convert them with --preprocess."
@@ -207,7 +207,7 @@ def _resize(
     *,
     padded: bool,
 ) -> ResizeImages | None:
-    if image_size is None and source.name != "images":
+    if image_size is None and not source.gives_images:
         return None
     field = signature.inputs[0]
     if len(signature.inputs) != 1 or field.shape is None or len(field.shape) != 3:
@@ -255,7 +255,7 @@ def _fed(schema: pa.Schema, feeds: Sequence[Feed]) -> dict[str, TensorField | No
 
 
 def _spec(prepared: Source, feeds: Sequence[Feed]) -> dict[str, TensorField]:
-    if prepared.name == "images":
+    if prepared.gives_images:
         shape = (None, None, prepared.wanted.channels)
         return {feed.column: TensorField(feed.column, "uint8", shape) for feed in feeds}
     # A length seen in some rows is no promise for the others: types alone count.

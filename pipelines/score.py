@@ -132,10 +132,11 @@ def build(pipeline: beam.Pipeline, job: Job) -> Any:
         | "Read" >> beam.ParDo(ReadDoFn(source, job.feeding.padded, run_name))
         | "Predict" >> job.predict
     )
-    if source.name == "images" and IMAGE_COLUMN not in job.feeding.kept:
+    if source.gives_images and IMAGE_COLUMN not in job.feeding.kept:
         blocks |= "Drop images" >> beam.Map(without_images, IMAGE_COLUMN)
     commit = CommitDoFn(
-        job.folder.path, job.sink, source.columns_schema(), job.options.provenance, run_name
+        job.folder.path, job.sink, source.columns_schema(), job.options.provenance, run_name,
+        origin=source.origin,
     )
     commits = blocks | "Commit" >> beam.ParDo(commit)
     if job.options.profile:

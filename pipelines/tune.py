@@ -125,7 +125,7 @@ def _prepare(options: TuneOptions) -> _Task:
         keep=(),
         function=function,
         image_size=options.image_size,
-        sizes_differ=source.name == "images" and sizes_differ(files),
+        sizes_differ=source.gives_images and sizes_differ(files),
     )
     arguments = inference_arguments(options, feeding)
     sample = _sample(model, arguments, feeding, planned.splits)

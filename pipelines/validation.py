@@ -189,7 +189,7 @@ def check_job(
         if resumed is not None and known is not None:
             planned = SourcePlan(resumed.splits, known.schema, resumed.rows)
         source, planned = plan_source(name, files, options, planned)
-        differ = source.name == "images" and sizes_differ(files)
+        differ = source.gives_images and sizes_differ(files)
         feeding = _feeding(options, source, planned, model.signature, function, differ)
         lease = None
         if workers == "process":
@@ -302,13 +302,11 @@ def plan_source(
     Raises:
       CommandError: nothing can be read from them.
     """
-    from pipelines.sources import source_class
+    from pipelines.sources import source_of
 
-    source = source_class(name).from_args(options.format_flags)
-    if planned is not None:
-        return source, planned
     try:
-        return source, source.plan(files, options.split_bytes)
+        source = source_of(name, files, options.format_flags)
+        return source, planned or source.plan(files, options.split_bytes)
     except OSError as error:
         raise CommandError(
             f"expected input files that can be read. Received: {type(error).__name__}: {error}. "

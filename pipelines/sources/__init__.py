@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from pipelines.sources.base import ReadRequest as ReadRequest
     from pipelines.sources.base import Source as Source
     from pipelines.sources.base import SourcePlan as SourcePlan
+    from pipelines.splits import InputFile
 
 _CLASSES = {
     "tfrecord": "TFRecordSource",
@@ -22,7 +25,15 @@ SOURCE_NAMES = tuple(_CLASSES)
 
 _BASE_NAMES = ("InputError", "ReadRequest", "Source", "SourcePlan")
 
-__all__ = ["SOURCE_NAMES", "InputError", "ReadRequest", "Source", "SourcePlan", "source_class"]
+__all__ = [
+    "SOURCE_NAMES",
+    "InputError",
+    "ReadRequest",
+    "Source",
+    "SourcePlan",
+    "source_class",
+    "source_of",
+]
 
 
 def source_class(name: str) -> type[Source]:
@@ -36,6 +47,21 @@ def source_class(name: str) -> type[Source]:
     module = importlib.import_module(f"pipelines.sources.{name}")
     found: type[Source] = getattr(module, _CLASSES[name])
     return found
+
+
+def source_of(name: str, files: Sequence[InputFile], flags: argparse.Namespace) -> Source:
+    """The source that reads some files of a format: tables of failed rows have one of their own.
+
+    Raises:
+      InputError: they are of another release.
+    """
+    if name == "parquet":
+        from pipelines.sources.failed_tables import failed_tables
+
+        tables = failed_tables(files, flags)
+        if tables is not None:
+            return tables
+    return source_class(name).from_args(flags)
 
 
 def __getattr__(name: str) -> Any:

@@ -7,12 +7,14 @@ import argparse
 import collections
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines import storage
 from pipelines.errors import CommandError
+from pipelines.sources.origins import Origin
 from pipelines.splits import InputFile, Split
 from transforms.block import ROW_COLUMN, SOURCE_COLUMN, Block
 from transforms.engine.signature import TensorField
@@ -92,15 +94,15 @@ class Source(abc.ABC):
     Attributes:
       name: its name in `--input_format`.
       suffixes: what its files end with, in lower case, before a suffix of compression.
-      row_unit: what `_row` counts, where no file is cut into byte ranges.
-      record_column: the column of stored records, for formats that can give them.
+      content_tells: whether a file of another format gives no row, whatever its name.
+      decodes_records: whether `decode` gives rows of records that lie elsewhere.
       request: what to read; None until the plan has been matched with a model.
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
-    row_unit: ClassVar[str] = "row"
-    record_column: ClassVar[str | None] = None
+    content_tells: ClassVar[bool] = False
+    decodes_records: ClassVar[bool] = False
 
     request: ReadRequest | None = dataclasses.field(default=None, kw_only=True)
 
@@ -112,6 +114,21 @@ class Source(abc.ABC):
     def from_args(cls: type[_Self], flags: argparse.Namespace) -> _Self:
         """The source that the flags ask for."""
         return cls()
+
+    @property
+    def row_unit(self) -> str:
+        """What `_row` counts, where no file is cut into byte ranges."""
+        return "row"
+
+    @property
+    def record_column(self) -> str | None:
+        """The column of stored records, for formats that can give them."""
+        return None
+
+    @property
+    def gives_images(self) -> bool:
+        """Whether its rows are decoded image files."""
+        return False
 
     @abc.abstractmethod
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
@@ -160,6 +177,56 @@ class Source(abc.ABC):
           OSError: a file cannot be reached.
         """
 
+    def origin(self, split: Split) -> Origin | None:
+        """What a table of the split's failed rows says of where they are from."""
+        path = split.files[0]
+        of_one_file = self.row_unit != "file"
+        return Origin(
+            format=self.name,
+            row_unit="byte" if split.byte_rows else self.row_unit,
+            schema=self.described_columns(),
+            written=self.written_as(path),
+            split=split if of_one_file else None,
+            size_bytes=storage.size_bytes(path) if of_one_file else None,
+        )
+
+    def described_columns(self) -> pa.Schema:
+        """A prepared source's columns, without the one of stored records."""
+        columns = self.columns_schema()
+        if not self.wanted.raw:
+            return columns
+        return pa.schema([field for field in columns if field.name != self.record_column])
+
+    def written_as(self, path: str) -> dict[str, Any]:
+        """How a file is written, as plain values: what its records alone do not tell."""
+        return {}
+
+    def as_written(self: _Self, facts: Mapping[str, Any]) -> _Self:
+        """The source for files of which another said this in `written_as`.
+
+        Raises:
+          InputError: no source says that.
+        """
+        return self
+
+    def retyped(self, schema: pa.Schema) -> pa.Schema:
+        """Columns as they were read, of other types where the command's flags say so."""
+        return schema
+
+    def decode(self, path: str, rows: np.ndarray, records: Sequence[bytes]) -> Block:
+        """Rows of single records of a file, by a prepared source.
+
+        Args:
+          path: the file.
+          rows: their places in it, int64.
+          records: the bytes of each.
+        """
+        raise NotImplementedError(f"{self.name} has no records of their own")
+
+    def narrowed(self, split: Split, row: int) -> Split:
+        """The part of a split to read for one of its rows, and those behind it."""
+        return split
+
 
 _PROVENANCE = (pa.field(SOURCE_COLUMN, pa.string()), pa.field(ROW_COLUMN, pa.int64()))
 
@@ -178,7 +245,7 @@ class BlockMaker:
         batch: pa.RecordBatch | None,
         rows: np.ndarray,
         failures: Sequence[Failure] = (),
-        sources: Sequence[str] | None = None,
+        sources: Sequence[str] | pa.Array | None = None,
     ) -> Block:
         """A block that is not the split's last.
 
@@ -224,9 +291,8 @@ def own_columns(schema: pa.Schema, path: str) -> pa.Schema:
     Raises:
       InputError: `_source` or `_row` stand in another table, or two columns share a name.
     """
-    names = set(schema.names)
-    if not names.issuperset(RESERVED_COLUMNS):
-        taken = names & {SOURCE_COLUMN, ROW_COLUMN}
+    if not is_failed_table(schema.names):
+        taken = set(schema.names) & {SOURCE_COLUMN, ROW_COLUMN}
         if taken:
             raise InputError(
                 f"expected input columns other than {SOURCE_COLUMN} and {ROW_COLUMN}, which the "
@@ -236,6 +302,11 @@ def own_columns(schema: pa.Schema, path: str) -> pa.Schema:
         return checked_names(schema, path)
     own = pa.schema([field for field in schema if field.name not in RESERVED_COLUMNS])
     return checked_names(own, path)
+
+
+def is_failed_table(names: Sequence[str]) -> bool:
+    """Whether a table with such columns was written by mirrorbeam for the rows that failed."""
+    return set(names).issuperset(RESERVED_COLUMNS)
 
 
 def checked_names(schema: pa.Schema, path: str) -> pa.Schema:

@@ -6,8 +6,8 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from pipelines.sources.csv_rows import (
     CsvReader,
     CsvRows,
     no_texts,
+    parse_single,
     read_header,
     record_text,
 )
@@ -61,17 +62,19 @@ class CsvSource(Source):
       types: the names in `TYPES` of columns whose type is not to be guessed.
       whole_files: whether a file is one split, however large.
       max_record_bytes: a longer record is a failure of its own.
+      header: the columns of records that lie elsewhere than in their file.
     """
 
     name: ClassVar[str] = "csv"
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
-    row_unit: ClassVar[str] = "row"
+    decodes_records: ClassVar[bool] = True
 
     delimiter: str | None = None
     has_header: bool = True
     types: tuple[tuple[str, str], ...] = ()
     whole_files: bool = False
     max_record_bytes: int = DEFAULT_MAX_CSV_RECORD_BYTES
+    header: tuple[str, ...] = ()
 
     @classmethod
     def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
@@ -175,6 +178,56 @@ class CsvSource(Source):
                 message = f"the rest of the file cannot be read: {error}"
                 yield maker.failed([Failure(path, row, "read", type(error).__name__, message)])
         yield maker.last()
+
+    def written_as(self, path: str) -> dict[str, Any]:
+        """Its delimiter and its columns."""
+        dialect = self._dialect(path)
+        try:
+            names = read_header(path, dialect).names
+        except DamagedFileError:
+            # Then it has given no record.
+            names = []
+        return {
+            "delimiter": dialect.delimiter, "has_header": self.has_header, "header": names,
+        }  # fmt: skip
+
+    def as_written(self, facts: Mapping[str, Any]) -> CsvSource:
+        """The source for such files, but for what the command's flags say."""
+        try:
+            delimiter, header = facts["delimiter"], facts["header"]
+            if not isinstance(delimiter, str) or not all(isinstance(n, str) for n in header):
+                raise TypeError("texts")
+            return dataclasses.replace(
+                self,
+                delimiter=self.delimiter or _delimiter(delimiter),
+                has_header=self.has_header and bool(facts["has_header"]),
+                header=tuple(header),
+            )
+        except (KeyError, TypeError, argparse.ArgumentTypeError) as error:
+            raise InputError(
+                f"expected a table of failed rows that says how its CSV is written. Received: "
+                f"{error!r}. Score the CSV itself."
+            ) from error
+
+    def retyped(self, schema: pa.Schema) -> pa.Schema:
+        """Columns as they were read, but for those in `--csv_types`."""
+        given = dict(self.types)
+        return pa.schema(
+            [pa.field(f.name, TYPES[given[f.name]]) if f.name in given else f for f in schema]
+        )
+
+    def decode(self, path: str, rows: np.ndarray, records: Sequence[bytes]) -> Block:
+        """Rows of single records."""
+        dialect = self._dialect(path)
+        maker = BlockMaker(Split(0, (path,)), self.columns_schema())
+        blocks = [
+            self._block(maker, path, parse_single(record, int(row), list(self.header), dialect))
+            for row, record in zip(rows, records, strict=True)
+        ]
+        return Block(
+            pa.concat_batches([block.batch for block in blocks]),
+            tuple(failure for block in blocks for failure in block.failures),
+        )
 
     def _dialect(self, path: str) -> CsvDialect:
         is_tsv = bare_name(path).endswith(".tsv")

@@ -206,6 +206,29 @@ def parse(records: Records, rows: np.ndarray, names: list[str], dialect: CsvDial
     return CsvRows(batches[0] if batches else none.texts, good, bad)
 
 
+def parse_single(text: bytes, row: int, names: list[str], dialect: CsvDialect) -> CsvRows:
+    """Parses what is to be one record, wherever it is from.
+
+    Args:
+      text: the record; a line end may be missing.
+      row: its position.
+      names: of its columns.
+      dialect: how it is written.
+    """
+    rows = np.array([row])
+    stream = RecordStream(iter([text]), 0, ord(dialect.delimiter), dialect.max_record_bytes)
+    try:
+        groups = [records for records in _all_groups(stream) if len(records.starts)]
+    except DamagedFileError as error:
+        bad = BadRecord(row, text, f"expected a record. Received: {error}.")
+        return CsvRows(no_texts(names), rows[:0], [bad])
+    if len(groups) != 1 or len(groups[0].starts) != 1:
+        count = sum(len(records.starts) for records in groups)
+        bad = BadRecord(row, text, f"expected one record. Received: {count}.")
+        return CsvRows(no_texts(names), rows[:0], [bad])
+    return parse(groups[0], rows, names, dialect)
+
+
 def no_texts(names: list[str]) -> pa.RecordBatch:
     """No records of a file that has the columns `names`."""
     return pa.RecordBatch.from_pylist([], schema=_strings(names))

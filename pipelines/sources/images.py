@@ -7,7 +7,7 @@ import collections
 import dataclasses
 import importlib.util
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ClassVar, Literal, NamedTuple, cast
 
@@ -37,6 +37,7 @@ from transforms.images import (
 )
 
 IMAGE_COLUMN = "image"
+IMAGE_SCHEMA = pa.schema([(IMAGE_COLUMN, images_to_column([None]).type)])
 MAX_FILES_PER_SPLIT = 2000
 
 # A block ends at whichever comes first. Decoded bytes: large photos come one by one.
@@ -70,11 +71,21 @@ class ImagesSource(Source):
     suffixes: ClassVar[tuple[str, ...]] = (
         ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff",
     )  # fmt: skip
-    row_unit: ClassVar[str] = "file"
+    content_tells: ClassVar[bool] = True
 
     decoding: ImageDecoding = "full"
     max_pixels: int = DEFAULT_MAX_PIXELS
     max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
+
+    @property
+    def row_unit(self) -> str:
+        """Files are counted, each in itself."""
+        return "file"
+
+    @property
+    def gives_images(self) -> bool:
+        """Always."""
+        return True
 
     @classmethod
     def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
@@ -107,17 +118,11 @@ class ImagesSource(Source):
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
         """Slices of about `split_bytes` and at most `MAX_FILES_PER_SPLIT` files."""
-        missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
-        if missing:
-            raise InputError(
-                f"expected {' and '.join(_MODULES[name] for name in missing)} to decode images. "
-                "Received: a Python without. Run pip install 'mirrorbeam[images]'."
-            )
+        require_decoders()
         splits: list[Split] = []
         for paths, size in _slices(files, split_bytes):
             splits.append(Split(len(splits), paths, stop=len(paths), size_bytes=size))
-        image = pa.field(IMAGE_COLUMN, images_to_column([None]).type)
-        return SourcePlan(tuple(splits), pa.schema([image]), rows=len(files))
+        return SourcePlan(tuple(splits), IMAGE_SCHEMA, rows=len(files))
 
     def prepared(self, request: ReadRequest) -> ImagesSource:
         """The source as the workers need it.
@@ -134,17 +139,25 @@ class ImagesSource(Source):
         return super().prepared(request)
 
     def read(self, split: Split) -> Iterator[Block]:
-        """Reads the files in order; only so many ahead as there is memory set aside for.
+        """Reads the files in order; only so many ahead as there is memory set aside for."""
+        return self.blocks(split, map(ImageFile, split.files))
+
+    def blocks(self, split: Split, files: Iterable[ImageFile]) -> Iterator[Block]:
+        """The decoded images of a split, in order.
 
         Where all images of a block have one shape the column is a fixed-shape tensor, else
         it has the planned type.
+
+        Args:
+          split: what the blocks are of.
+          files: its rows; not many more are asked for than are being decoded.
         """
         maker = BlockMaker(split, self.columns_schema())
         images: list[np.ndarray] = []
         paths: list[str] = []
         failures: list[Failure] = []
         held_bytes = 0
-        for path, result in zip(split.files, self._decoded(split.files), strict=True):
+        for path, result in self._decoded(files):
             if isinstance(result, Failure):
                 failures.append(result)
             else:
@@ -158,31 +171,50 @@ class ImagesSource(Source):
             yield _block(maker, images, paths, failures)
         yield maker.last()
 
-    def _decoded(self, paths: Sequence[str]) -> Iterator[np.ndarray | Failure]:
+    def _decoded(self, files: Iterable[ImageFile]) -> Iterator[tuple[str, np.ndarray | Failure]]:
         cores = usable_cores()
         threads = max(_MIN_THREADS, cores)
         channels = self.wanted.channels
         least_size = self.wanted.image_size if self.decoding == "scaled" else None
         limits = _Limits(self.max_pixels, self.max_record_bytes)
-        waiting = iter(paths)
+        waiting = iter(files)
         largest = 1
-        pending: collections.deque[Future[np.ndarray | Failure]] = collections.deque()
+        pending: collections.deque[tuple[str, Future[np.ndarray | Failure]]] = collections.deque()
         with ThreadPoolExecutor(threads, thread_name_prefix="read_images") as pool:
             try:
                 while True:
                     ahead = max(cores, min(2 * threads, _AHEAD_BYTES // largest))
-                    for path in itertools.islice(waiting, max(0, ahead - len(pending))):
-                        pending.append(pool.submit(_read, path, channels, least_size, limits))
+                    for file in itertools.islice(waiting, max(0, ahead - len(pending))):
+                        task = pool.submit(_read, file, channels, least_size, limits)
+                        pending.append((file.path, task))
                     if not pending:
                         return
                     with STAGE_TIMES.stage(WAIT):
-                        result = pending.popleft().result()
+                        path, task = pending.popleft()
+                        result = task.result()
                     if isinstance(result, np.ndarray):
                         largest = max(largest, result.nbytes)
-                    yield result
+                    yield path, result
             finally:
-                for future in pending:
-                    future.cancel()
+                for _, task in pending:
+                    task.cancel()
+
+
+class ImageFile(NamedTuple):
+    """An image that is to be decoded.
+
+    Attributes:
+      path: of its file.
+      encoded: the file's bytes, where they are known.
+      known: what became of it, where that is known.
+      is_named_by_data: no command named the file: none of its bytes are copied unless they are
+        an image.
+    """
+
+    path: str
+    encoded: bytes | None = None
+    known: np.ndarray | Failure | None = None
+    is_named_by_data: bool = False
 
 
 class _Limits(NamedTuple):
@@ -190,23 +222,47 @@ class _Limits(NamedTuple):
     file_bytes: int
 
 
+def require_decoders() -> None:
+    """Checks that images can be decoded here.
+
+    Raises:
+      InputError: a package is missing.
+    """
+    missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"expected {' and '.join(_MODULES[name] for name in missing)} to decode images. "
+            "Received: a Python without. Run pip install 'mirrorbeam[images]'."
+        )
+
+
 def _read(
-    path: str, channels: int, least_size: tuple[int, int] | None, limits: _Limits
+    image: ImageFile, channels: int, least_size: tuple[int, int] | None, limits: _Limits
 ) -> np.ndarray | Failure:
+    path = image.path
+    if image.known is not None:
+        return image.known
+    encoded = image.encoded
     try:
-        with STAGE_TIMES.stage(READ), storage.open_to_read(path) as file:
-            encoded = file.read(limits.file_bytes + 1)
+        if encoded is None:
+            with STAGE_TIMES.stage(READ):
+                if image.is_named_by_data and storage.size_bytes(path) is None:
+                    # Opening a pipe would wait for ever.
+                    raise FileNotFoundError(f"there is no file {path}")
+                with storage.open_to_read(path) as file:
+                    encoded = file.read(limits.file_bytes + 1)
     # Each filesystem's client has errors of its own; all mean that there are no bytes.
     except Exception as error:
         return Failure(path, 0, "read", type(error).__name__, str(error))
     if len(encoded) > limits.file_bytes:
         message = too_long("an image file", limits.file_bytes)
-        return Failure(path, 0, "read", ERROR, message)
+        return Failure(path, 0, "read", ERROR, message, image.encoded)
     try:
         with STAGE_TIMES.stage(DECODE):
             return decode_image(encoded, channels, limits.pixels, least_size)
     except (ImageError, NullValueError) as error:
-        return Failure(path, 0, "decode", type(error).__name__, str(error), encoded)
+        copy = image.encoded if image.is_named_by_data else encoded
+        return Failure(path, 0, "decode", type(error).__name__, str(error), copy)
 
 
 @STAGE_TIMES.timed(DECODE)

@@ -61,7 +61,7 @@ class JsonLinesSource(Source):
 
     name: ClassVar[str] = "jsonl"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson", ".jsonlines")
-    row_unit: ClassVar[str] = "row"
+    decodes_records: ClassVar[bool] = True
 
     max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
 
@@ -113,6 +113,14 @@ class JsonLinesSource(Source):
             message = f"the rest of the file cannot be read: {error}"
             yield maker.failed([Failure(path, row, "read", type(error).__name__, message)])
         yield maker.last()
+
+    def decode(self, path: str, rows: np.ndarray, records: Sequence[bytes]) -> Block:
+        """Rows of single lines."""
+        # An empty line stands for one that is too long.
+        most = self.max_record_bytes
+        texts = [b"" if len(record) > most else record.strip() or b"null" for record in records]
+        maker = BlockMaker(Split(0, (path,)), self.columns_schema())
+        return self._block(maker, path, texts, rows)
 
     def _block(self, maker: BlockMaker, path: str, texts: list[bytes], rows: np.ndarray) -> Block:
         failures = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +23,10 @@ from pipelines.sources.base import (
     InputError,
     Source,
     SourcePlan,
+    is_failed_table,
     own_columns,
 )
 from pipelines.sources.casting import Misfit, cast_column, is_compatible, valid_text
-from pipelines.sources.failed_tables import ORIGIN_COLUMNS, is_failed_table, rows_without_copy
 from pipelines.sources.timed_reads import TimedReads, each_decoded
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
@@ -40,6 +42,7 @@ _FOOTER_THREADS = 16
 _PREFETCH_BYTES = 128 * 2**20
 _STREAM_BUFFER_BYTES = 2**20
 _PROBED_ROWS = 64
+_MISFIT = re.compile(r"expected column '(.+?)' as ")
 
 # What is wrong inside a file comes as one of these; the last, from names in a footer.
 _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
@@ -54,7 +57,20 @@ class ParquetSource(Source):
     """
 
     name: ClassVar[str] = "parquet"
+    content_tells: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq", ".parq")
+
+    @classmethod
+    def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
+        """Declares what may be done for tables of failed rows."""
+        parser.add_argument(
+            "--reread",
+            metavar="on|off",
+            choices=("on", "off"),
+            default="on",
+            help="failed rows as the input: rows without a copy are read from the files that the "
+            "table names; off leaves them failed (default: on)",
+        )
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
         """Cuts files above `split_bytes` at row groups; the first file tells the columns.
@@ -63,7 +79,7 @@ class ParquetSource(Source):
         """
         if not files:
             return SourcePlan((), pa.schema([]), rows=0)
-        footers = _footers(files, split_bytes)
+        footers = read_footers(files, split_bytes)
         path = next((file.path for file in files if file.path in footers), None)
         if path is None:
             raise InputError(
@@ -72,6 +88,7 @@ class ParquetSource(Source):
                 "another --input_format."
             )
         schema = own_columns(footers[path].schema.to_arrow_schema().remove_metadata(), path)
+        _refuse_mixtures(footers, path)
         _warn_of_others(footers, path, schema)
         splits: list[Split] = []
         for file in files:
@@ -85,46 +102,28 @@ class ParquetSource(Source):
         """Reads row groups one after the other, in blocks."""
         path = split.files[0]
         maker = BlockMaker(split, self.columns_schema())
-        with contextlib.ExitStack() as stack:
-            local = storage.is_local(path)
-            handle = pa.OSFile(path) if local else TimedReads(storage.open_to_read(path))
-            stack.callback(handle.close)
-            try:
-                file = _open(handle, remote=not local)
-            except _DAMAGE as error:
-                message = f"the file cannot be read: {_text(error)}"
-                yield maker.failed([Failure(path, split.first_row, "read", _name(error), message)])
+        for piece in read_pieces(split, self.columns_schema()):
+            if isinstance(piece, Rows):
+                yield self._block(piece.batch, piece.first_row, path, maker)
             else:
-                yield from self._blocks(handle, file, split, maker)
+                yield maker.failed(piece)
         yield maker.last()
 
-    def _blocks(
-        self, handle: Any, file: pq.ParquetFile, split: Split, maker: BlockMaker
-    ) -> Iterator[Block]:
-        path, row = split.files[0], split.first_row
-        names = self.columns_schema().names
-        if is_failed_table(file.schema_arrow):
-            names = [*names, *ORIGIN_COLUMNS]
-        stop = file.num_row_groups if split.stop is None else split.stop
-        refusal = _refusal(file.schema_arrow, self.columns_schema())
-        block_rows = 0
-        for index in range(split.start, stop):
-            end = row + file.metadata.row_group(index).num_rows
-            problem = refusal
-            if problem is None:
-                try:
-                    block_rows = block_rows or _block_rows(handle, file, index, names)
-                    batches = _batches(file, index, block_rows, names)
-                    for batch in each_decoded(batches, handle):
-                        yield self._block(batch, row, path, maker)
-                        row += batch.num_rows
-                except _DAMAGE as error:
-                    problem = (_name(error), f"the row group cannot be read: {_text(error)}")
-            while row < end:
-                name, message = problem or ("ArrowInvalid", "the row group ends too early")
-                rows = range(row, min(row + BLOCK_ROWS, end))
-                yield maker.failed([Failure(path, at, "read", name, message) for at in rows])
-                row = rows.stop
+    def narrowed(self, split: Split, row: int) -> Split:
+        """The row group of a row; the same split where there is none."""
+        with contextlib.closing(storage.open_to_read(split.files[0])) as handle:
+            try:
+                footer = pq.read_metadata(handle)
+            except _DAMAGE:
+                # Reading meets it again, and says so.
+                return split
+        first_row = 0
+        for index in _groups(footer):
+            stop = first_row + footer.row_group(index).num_rows
+            if first_row <= row < stop:
+                return dataclasses.replace(split, start=index, stop=index + 1, first_row=first_row)
+            first_row = stop
+        return split
 
     @STAGE_TIMES.timed(DECODE)
     def _block(self, batch: pa.RecordBatch, row: int, path: str, maker: BlockMaker) -> Block:
@@ -132,24 +131,89 @@ class ParquetSource(Source):
         columns: list[pa.Array] = []
         misfits: dict[int, str] = {}
         for field in schema:
-            column, found = _fitted(batch.column(field.name), field.type)
+            column, found = fitted(batch.column(field.name), field.type)
             columns.append(column)
             for misfit in found:
-                message = f"expected column '{field.name}' as {field.type}. {misfit.message}"
-                misfits.setdefault(misfit.row, message)
+                misfits.setdefault(misfit.row, misfit_message(field, misfit))
         rows = np.arange(row, row + batch.num_rows)
         good = pa.RecordBatch.from_arrays(columns, schema=schema) if columns else None
-        of_origin = set(ORIGIN_COLUMNS).issubset(batch.schema.names)
-        failed = rows_without_copy(batch) if of_origin else {}
-        if not (misfits or failed) or good is None:
+        if not misfits or good is None:
             return maker.block(good, rows)
-        for at, message in misfits.items():
+        failures = []
+        for at, message in sorted(misfits.items()):
             data = good.slice(at, 1).to_pylist()[0]
-            failed[at] = Failure(path, row + at, "decode", "ArrowInvalid", message, data)
+            failures.append(Failure(path, row + at, "decode", "ArrowInvalid", message, data))
         kept = np.ones(batch.num_rows, bool)
-        kept[list(failed)] = False
-        failures = [failed[at] for at in sorted(failed)]
+        kept[list(misfits)] = False
         return maker.block(good.filter(pa.array(kept)), rows[kept], failures)
+
+
+class Rows(NamedTuple):
+    """Some rows of a file, as they are stored, and the place of the first."""
+
+    first_row: int
+    batch: pa.RecordBatch
+
+
+def read_pieces(
+    split: Split, wanted: pa.Schema, others: bool = False
+) -> Iterator[Rows | list[Failure]]:
+    """Reads a split's row groups one after the other.
+
+    Args:
+      split: row groups of a file.
+      wanted: the columns to read, of types that the stored ones may stand for.
+      others: also read the columns that are not asked for.
+
+    Yields:
+      Rows, a block at most, and failures of those that cannot be read.
+
+    Raises:
+      OSError: the file cannot be reached.
+    """
+    path = split.files[0]
+    with contextlib.ExitStack() as stack:
+        local = storage.is_local(path)
+        handle = pa.OSFile(path) if local else TimedReads(storage.open_to_read(path))
+        stack.callback(handle.close)
+        try:
+            file = _open(handle, remote=not local)
+        except _DAMAGE as error:
+            message = f"the file cannot be read: {_text(error)}"
+            yield [Failure(path, split.first_row, "read", "DamagedFileError", message)]
+            return
+        stored = file.schema_arrow
+        names = list(dict.fromkeys([*wanted.names, *(stored.names if others else ())]))
+        yield from _pieces(handle, file, split, names, file_refusal(stored, wanted))
+
+
+def _pieces(
+    handle: Any,
+    file: pq.ParquetFile,
+    split: Split,
+    names: Sequence[str],
+    refusal: tuple[str, str] | None,
+) -> Iterator[Rows | list[Failure]]:
+    path, row = split.files[0], split.first_row
+    stop = file.num_row_groups if split.stop is None else split.stop
+    block_rows = 0
+    for index in range(split.start, stop):
+        end = row + file.metadata.row_group(index).num_rows
+        problem = refusal
+        if problem is None:
+            try:
+                block_rows = block_rows or _block_rows(handle, file, index, names)
+                batches = _batches(file, index, block_rows, names)
+                for batch in each_decoded(batches, handle):
+                    yield Rows(row, batch)
+                    row += batch.num_rows
+            except _DAMAGE as error:
+                problem = (_name(error), f"the row group cannot be read: {_text(error)}")
+        while row < end:
+            name, message = problem or ("ArrowInvalid", "the row group ends too early")
+            rows = range(row, min(row + BLOCK_ROWS, end))
+            yield [Failure(path, at, "read", name, message) for at in rows]
+            row = rows.stop
 
 
 def _batches(
@@ -163,7 +227,8 @@ def _batches(
             yield batch.slice(start, step)
 
 
-def _fitted(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Misfit]]:
+def fitted(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Misfit]]:
+    """A stored column in the type wanted, null where a value is none of it, and these rows."""
     if column.type != kind:
         return cast_column(column, kind)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -171,8 +236,24 @@ def _fitted(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Misfit]
     return column, []
 
 
-def _refusal(stored: pa.Schema, wanted: pa.Schema) -> tuple[str, str] | None:
-    """Why no row of a file can be given: error and message."""
+def misfit_message(field: pa.Field, misfit: Misfit) -> str:
+    """Why a row fails that has a value which is none of its column's type."""
+    return f"expected column '{field.name}' as {field.type}. {misfit.message}"
+
+
+def misfit_column(message: str) -> str | None:
+    """The column that a message of `misfit_message` names."""
+    match = _MISFIT.match(message)
+    return match and match[1]
+
+
+def file_refusal(stored: pa.Schema, wanted: pa.Schema) -> tuple[str, str] | None:
+    """Why no row of a file can be given: error and message; None if they can.
+
+    Args:
+      stored: the file's columns.
+      wanted: those to read.
+    """
     for field in wanted:
         if field.name not in stored.names:
             return "KeyError", (
@@ -193,12 +274,24 @@ def _refusal(stored: pa.Schema, wanted: pa.Schema) -> tuple[str, str] | None:
     return None
 
 
+def _refuse_mixtures(footers: Mapping[str, pq.FileMetaData], first: str) -> None:
+    """Tables of failed rows are read by their own rules, so that others cannot be among them."""
+    of_failed = {path: is_failed_table(footer.schema.names) for path, footer in footers.items()}
+    other = next((path for path in of_failed if of_failed[path] != of_failed[first]), None)
+    if other is not None:
+        table, file = (first, other) if of_failed[first] else (other, first)
+        raise InputError(
+            f"expected tables of failed rows alone, or none. Received: {table}, which is one, and "
+            f"{file}, which is not. Score them apart."
+        )
+
+
 def _warn_of_others(footers: Mapping[str, pq.FileMetaData], first: str, wanted: pa.Schema) -> None:
     others = {
         path: refusal[1]
         for path, footer in footers.items()
         if not footer.schema.equals(footers[first].schema)
-        and (refusal := _refusal(footer.schema.to_arrow_schema(), wanted)) is not None
+        and (refusal := file_refusal(footer.schema.to_arrow_schema(), wanted)) is not None
     }
     if others:
         path, message = next(iter(others.items()))
@@ -209,25 +302,31 @@ def _warn_of_others(footers: Mapping[str, pq.FileMetaData], first: str, wanted: 
         )  # fmt: skip
 
 
-def _footers(files: Sequence[InputFile], split_bytes: int) -> dict[str, pq.FileMetaData]:
-    """The readable footers of the files that have to be known, by path."""
+def read_footers(files: Sequence[InputFile], split_bytes: int) -> dict[str, pq.FileMetaData]:
+    """The readable footers of the files that have to be known, by path.
+
+    Args:
+      files: all of the input; of very many, the first is enough and those to be cut.
+      split_bytes: files above it are to be cut.
+    """
     footers: dict[str, pq.FileMetaData] = {}
     rest = files
     if len(files) > _MAX_FOOTERS:
         for file in files:
-            footer = _footer(file)
+            footer = read_footer(file)
             if footer is not None:
                 footers[file.path] = footer
                 break
         rest = [file for file in files if file.size_bytes > split_bytes]
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        for file, footer in zip(rest, pool.map(_footer, rest), strict=True):
+        for file, footer in zip(rest, pool.map(read_footer, rest), strict=True):
             if footer is not None:
                 footers[file.path] = footer
     return footers
 
 
-def _footer(file: InputFile) -> pq.FileMetaData | None:
+def read_footer(file: InputFile) -> pq.FileMetaData | None:
+    """A file's footer; None, and a line in the log, where it has none that can be read."""
     with contextlib.closing(storage.open_to_read(file.path)) as handle:
         try:
             return pq.read_metadata(handle)

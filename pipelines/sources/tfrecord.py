@@ -90,10 +90,20 @@ class TFRecordSource(Source):
 
     name: ClassVar[str] = "tfrecord"
     suffixes: ClassVar[tuple[str, ...]] = (".tfrecord", ".tfrecords", ".tfrec")
-    row_unit: ClassVar[str] = "record"
-    record_column: ClassVar[str | None] = "record"
+    content_tells: ClassVar[bool] = True
+    decodes_records: ClassVar[bool] = True
 
     max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
+
+    @property
+    def row_unit(self) -> str:
+        """Records are counted."""
+        return "record"
+
+    @property
+    def record_column(self) -> str:
+        """Whole records can be fed."""
+        return "record"
 
     @classmethod
     def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
@@ -174,6 +184,23 @@ class TFRecordSource(Source):
             yield maker.failed([Failure(path, row, "read", type(error).__name__, message)])
         yield maker.last()
 
+    def decode(self, path: str, rows: np.ndarray, records: Sequence[bytes]) -> Block:
+        """Rows of single records, whose checksums are not known any more."""
+        features = self._features()
+        decoder = ExampleDecoder(features) if features else None
+        maker = BlockMaker(Split(0, (path,)), self.columns_schema())
+        is_long = [len(record) > self.max_record_bytes for record in records]
+        message = too_long("a record", self.max_record_bytes)
+        failures = [
+            Failure(path, int(row), "read", ERROR, message, record)
+            for row, record, is_too_long in zip(rows, records, is_long, strict=True)
+            if is_too_long
+        ]
+        short = [at for at, is_too_long in enumerate(is_long) if not is_too_long]
+        group = Framed([records[at] for at in short], [])
+        block = self._block(maker, path, group, rows[short], decoder)
+        return dataclasses.replace(block, failures=(*failures, *block.failures))
+
     def _features(self) -> dict[str, ExampleFeature]:
         request = self.wanted
         planned = {name: _feature(request.schema.field(name)) for name in request.columns}
@@ -206,7 +233,7 @@ class TFRecordSource(Source):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
             rows, records = _without(rows, records, [error.row for error in errors])
         if self.wanted.raw:
-            columns[self.record_column or ""] = pa.array(records, pa.large_binary())
+            columns[self.record_column] = pa.array(records, pa.large_binary())
         schema = self.columns_schema()
         arrays = [columns[name] for name in schema.names]
         good = pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else None

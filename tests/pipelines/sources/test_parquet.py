@@ -212,9 +212,9 @@ def test_of_many_files_only_large_ones_are_opened_beforehand(tmp_path, monkeypat
     small = [write(tmp_path / f"{index}.parquet", table(10)) for index in range(3)]
     large = write(tmp_path / "large.parquet", table())
     opened = []
-    read_footer = parquet._footer
+    read_footer = parquet.read_footer
     monkeypatch.setattr(
-        parquet, "_footer", lambda file: opened.append(file.path) or read_footer(file)
+        parquet, "read_footer", lambda file: opened.append(file.path) or read_footer(file)
     )
     made = plan(ParquetSource(), *small, large, split_bytes=large.stat().st_size // 3)
     assert opened == [str(small[0]), str(large)]
