@@ -214,7 +214,6 @@ class Step:
         }
 
     def _preprocessed(self, columns: Tensors) -> Tensors:
-        import tensorflow as tf
 
         assert self._preprocess is not None
         try:
@@ -238,15 +237,10 @@ class Step:
                 f"expected preprocess to return the model's inputs {names}. "
                 f"Received: {sorted(result)}."
             )
-        for field in self._model.signature.inputs:
-            value = result[field.name]
-            # Keras casts whatever it gets, and of such a pair fails on every row.
-            if tf.is_tensor(value) and (value.dtype == tf.string) != (field.dtype == "string"):
-                raise SetupError(
-                    f"expected preprocess to return {field.name!r} as {field}. Received: "
-                    f"{value.dtype.name}. Convert it there, as with tf.strings.to_number."
-                )
-        return dict(result)
+        return {
+            field.name: _as_input(result[field.name], field)
+            for field in self._model.signature.inputs
+        }
 
     def _output_fields(self) -> tuple[TensorField, ...]:
         tensors = self.function.structured_outputs[: len(self._output_names)]
@@ -288,6 +282,25 @@ def _with_autograph(preprocess: Preprocess) -> Preprocess:
 
     # Only the user's function may hold Python conditions on tensors.
     return tf.function(preprocess)
+
+
+def _as_input(value: Any, field: TensorField) -> Any:
+    """What the preprocessing returned, in the dtype that the model takes.
+
+    Keras casts whatever it gets; a SavedModel's graph fails on it, row by row.
+    """
+    import tensorflow as tf
+
+    if not tf.is_tensor(value) or value.dtype.name == field.dtype:
+        return value
+    target = tf.as_dtype(field.dtype)
+    if tf.string in (value.dtype, target) or (value.dtype.is_floating and not target.is_floating):
+        cure = "tf.strings.to_number" if value.dtype == tf.string else "tf.cast"
+        raise SetupError(
+            f"expected preprocess to return {field.name!r} as {field}. Received: "
+            f"{value.dtype.name}. Convert it there, as with {cure}."
+        )
+    return tf.cast(value, target)
 
 
 def _field_of(name: str, tensor: Any) -> TensorField:
