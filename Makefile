@@ -13,8 +13,9 @@ ROUNDS      ?= 3
 PEER_ROUNDS ?= 1
 CASES       ?=
 
-# Of `make soak`; `make soak SECONDS=60`.
+# Of `make soak`, for all runners together; RUNNERS=local or flink, else those that can run here.
 SECONDS ?= 1800
+RUNNERS ?=
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -86,7 +87,7 @@ object-store-test: $(STAMP)
 	$(BIN)/python -m pytest tests/object_stores
 
 soak: $(STAMP)
-	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) && \
+	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) $(if $(RUNNERS),--runners $(RUNNERS)) && \
 	    $(BIN)/python -m benchmarks.soak_table
 
 lint: $(STAMP)
