@@ -13,6 +13,8 @@ from typing import Any
 
 # What a process may gain from its first settled jobs to its last; memory settles slowly.
 _MOST_THREADS, _MOST_FILES, _MOST_MIB, _MOST_MIB_PER_JOB = 2, 2, 20.0, 0.1
+# Nothing is settled after fewer jobs.
+_FEWEST_JOBS = 10
 
 _HARNESS = b"apache_beam.runners.worker.sdk_worker_main"
 
@@ -65,6 +67,7 @@ def growth(after_each: Sequence[dict[str, int]]) -> dict[str, Any]:
         statistics.median(figures["bytes"] for figures in of) / 2**20 for of in (early, late))
     return {
         "jobs": len(after_each),
+        "mib": [round(figures["bytes"] / 2**20) for figures in after_each],
         "mib_first": round(first_mib, 1),
         "mib_last": round(last_mib, 1),
         "mib_grown": round(last_mib - first_mib, 1),
@@ -76,7 +79,9 @@ def growth(after_each: Sequence[dict[str, int]]) -> dict[str, Any]:
 
 
 def is_flat(grown: dict[str, Any]) -> bool:
-    """Whether a process that ran job after job kept nothing of them."""
+    """Whether a process that ran job after job kept nothing of them, or ran too few to say."""
+    if grown["jobs"] < _FEWEST_JOBS:
+        return True
     return bool(
         grown["threads_last"] - grown["threads_first"] <= _MOST_THREADS
         and grown["files_last"] - grown["files_first"] <= _MOST_FILES
