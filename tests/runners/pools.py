@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,14 +17,23 @@ _STOP_SECONDS = 60.0
 class RunningPool:
     """A `mirrorbeam worker-pool` on a free port."""
 
-    def __init__(self, log: Path, *flags: str) -> None:
-        """Starts it and waits until it listens."""
+    def __init__(
+        self, log: Path, *flags: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Starts it and waits until it listens.
+
+        Args:
+          log: for what it and its workers say.
+          flags: of the command.
+          environment: variables besides those of this process.
+        """
         self._log = log
         command = [sys.executable, "-m", "pipelines", "worker-pool", "--port", "0", *flags]
         with log.open("w") as stderr:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=stderr
-            )
+                command, cwd=ROOT, env=os.environ | dict(environment or {}), text=True,
+                stdout=subprocess.PIPE, stderr=stderr,
+            )  # fmt: skip
         assert self.process.stdout is not None
         match = re.match(r"worker pool at (\S+),", self.process.stdout.readline())
         assert match is not None, log.read_text()

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.faults.soak.job import Job
+from tests.faults.soak.job import ENVIRONMENT, Job
 from tests.faults.soak.processes import end_group, growth, held, is_running
 from tests.faults.soak.trials import (
     DRIVER_FOR_GOOD,
@@ -55,10 +55,8 @@ class FlinkRunner:
     def __enter__(self) -> FlinkRunner:
         """Starts the pools."""
         with contextlib.ExitStack() as stack:
-            self._processes = RunningPool(self._folder / "processes.log", "--processes")
-            stack.callback(self._processes.stop)
-            self._threads = RunningPool(self._folder / "threads.log", "--threads")
-            stack.callback(self._threads.stop)
+            self._processes = self._start_pool("processes", stack)
+            self._threads = self._start_pool("threads", stack)
             self._stack = stack.pop_all()
         return self
 
@@ -120,6 +118,12 @@ class FlinkRunner:
     def grown(self) -> dict[str, dict[str, Any]]:
         """What each process that lived on held at first and in the end."""
         return {name: growth(after_each) for name, after_each in self._held.items()}
+
+    def _start_pool(self, kind: str, stack: contextlib.ExitStack) -> RunningPool:
+        log = self._folder / f"{kind}.log"
+        pool = RunningPool(log, f"--{kind}", environment=ENVIRONMENT)
+        stack.callback(pool.stop)
+        return pool
 
     def _kill(self, job: Job, running: subprocess.Popen[bytes], victim: str) -> bool:
         if victim == TASK_MANAGER:

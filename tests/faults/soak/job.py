@@ -22,6 +22,9 @@ from tests.references import Reference
 
 _LONGEST_RUN_SECONDS = 300.0
 
+# Of every process that scores. oneDNN's allocator tries for 10 s before it refuses.
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "TF_ENABLE_ONEDNN_OPTS": "0"}
+
 # Every batch of more rows than fit asks the allocator for 16 TiB, and at random so do others.
 _STEP = """
 import time
@@ -94,9 +97,7 @@ class Job:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Gives the command, as the leader of a session; what it says goes to a log."""
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT), "TF_ENABLE_ONEDNN_OPTS": "0", "TMPDIR": str(self._folder),
-        }  # fmt: skip
+        environment = os.environ | ENVIRONMENT | {"TMPDIR": str(self._folder)}
         self.counts["commands"] += 1
         with self._log.open("wb") as log:
             return subprocess.Popen(
