@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines import storage
@@ -52,25 +53,41 @@ def match_files(given: Sequence[str], input_format: str = "auto") -> tuple[str, 
       input_format: a source's name, or `auto` to go by the suffixes.
 
     Returns:
-      The source's name, and the files sorted by path, each once.
+      The source's name, and the files sorted by path, each once however it was written; links
+      to a file are files of their own.
 
     Raises:
       InputError: a part of the input matches nothing, or the suffixes tell no single format.
     """
-    by_path: dict[str, _Match] = {}
+    by_place: dict[str, _Match] = {}
+    place_of = _places()
     for pattern in input_patterns(given):
         for match in _match(pattern):
-            by_path.setdefault(match.file.path, match)
-    matches = [by_path[path] for path in sorted(by_path)]
+            by_place.setdefault(place_of(match.file.path), match)
+    matches = sorted(by_place.values(), key=lambda match: match.file.path)
     name = _format_of(matches) if input_format == "auto" else input_format
     files = _of_format(matches, name)
     if not files:
+        received = _listed([match.file.path for match in matches])
         raise InputError(
             f"expected {name} files, with suffix {' '.join(source_class(name).suffixes)}, in "
-            f"{' '.join(given)}. Received: {_listed(sorted(by_path))}. Correct --input or "
+            f"{' '.join(given)}. Received: {received}. Correct --input or "
             "--input_format, or pass a glob of the files, such as folder/*."
         )
     return name, files
+
+
+def _places() -> Callable[[str], str]:
+    """What is the same for all paths of one file: `data/a`, `./data/a`, `link_to_data/a`."""
+    folder_of = functools.cache(os.path.realpath)
+
+    def place(path: str) -> str:
+        if not storage.is_local(path):
+            return path
+        folder, name = os.path.split(path)
+        return os.path.join(folder_of(folder or "."), name)
+
+    return place
 
 
 def _match(pattern: str) -> list[_Match]:

@@ -196,6 +196,20 @@ def test_a_file_has_one_mark_however_it_is_found(tmp_path: Path) -> None:
     assert found.modified_ns == (tmp_path / "a.csv").stat().st_mtime_ns
 
 
+def test_a_file_that_is_named_in_several_ways_is_scored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("x")
+    (tmp_path / "link").symlink_to("data")
+    (tmp_path / "data" / "b.csv").symlink_to("a.csv")
+    monkeypatch.chdir(tmp_path)
+    ways = ["data/a.csv", f"{tmp_path}/data/../data/a.csv", "./data//a.csv", "link/a.csv"]
+    assert [file.path for file in match_files(ways)[1]] == ["data/a.csv"]
+    paths = [file.path for file in match_files(["data", str(tmp_path / "data")])[1]]
+    assert paths == ["data/a.csv", "data/b.csv"]
+
+
 def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("x\n1\n")
     os.mkfifo(tmp_path / "b.csv")
