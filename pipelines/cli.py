@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import NoReturn, Protocol
 
@@ -76,16 +79,42 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"expected flags of mirrorbeam {flags.command}. Received: {rest[0]}")
         _set_up_logging()
         module = flags.command.replace("-", "_")
-        command: Command = importlib.import_module(f"pipelines.{module}")
-        return command.run(flags, rest)
+        with _stopped_by_sigterm():
+            command: Command = importlib.import_module(f"pipelines.{module}")
+            return command.run(flags, rest)
     except SystemExit as leave:
         return int(leave.code or 0)
     except CommandError as error:
-        sys.stderr.write(redacted(f"mirrorbeam: {error}\n"))
+        sys.stderr.write(f"mirrorbeam: {_printable(redacted(str(error)))}\n")
         return EXIT_WRONG
     except KeyboardInterrupt:
         _LOG.error("stopped before the job was done")
         return EXIT_FAILED
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Makes SIGTERM stop a command as Ctrl-C does: schedulers send it, and expect an exit code."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        # None is a handler that Python did not install and cannot put back.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _printable(text: str) -> str:
+    """Names from damaged files may hold what a terminal would obey."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text
+    )
 
 
 def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +103,40 @@ def test_a_wrong_command_is_explained_in_one_paragraph(
     assert message.startswith("mirrorbeam: ")
     assert message.count("\n") == 1
     assert expected in message
+
+
+def test_sigterm_stops_a_command_with_its_exit_code(tmp_path: Path):
+    (tmp_path / "in.csv").write_text("x\n1\n")
+    # Runs while the job is checked, and says when.
+    (tmp_path / "slow.py").write_text("print('runs', flush=True)\nimport time\ntime.sleep(600)\n")
+    arguments = [
+        "--input", "in.csv", "--model", "m.keras", "--output", "out", "--preprocess", "slow.py:f",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "score", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "runs\n"
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stopped before the job was done" in told
+    assert "Traceback" not in told
+
+
+def test_sigterm_is_left_as_it_was():
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["status", "no_such_folder"]) == 2
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_a_terminal_would_obey_is_written_as_text(capsys: pytest.CaptureFixture[str]):
+    assert main(["status", "no\x1b[2Jé\udcff"]) == 2
+    told = capsys.readouterr().err
+    assert "\\x1b[2Jé\\udcff" in told
+    assert "\x1b" not in told
