@@ -79,7 +79,8 @@ class InferenceOptions:
     def from_namespace(cls: type[_Options], flags: argparse.Namespace) -> _Options:
         """What a parser with the command's arguments understood."""
         values = dict(vars(flags))
-        values.pop("command", None)
+        for name in ("command", "version"):
+            values.pop(name, None)
         model = ModelFlags(**{field: values.pop(flag) for flag, field in _MODEL_FLAGS.items()})
         own = {field.name for field in dataclasses.fields(cls)}
         format_flags = {name: values.pop(name) for name in list(values) if name not in own}
@@ -159,6 +160,7 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--input",
         nargs="+",
+        type=_path,
         action="extend",
         required=True,
         metavar="PATH",
@@ -198,7 +200,7 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     group = add_model_arguments(parser)
-    group.add_argument("--model", required=True, metavar="PATH", help=MODEL_HELP)
+    group.add_argument("--model", required=True, metavar="PATH", type=_path, help=MODEL_HELP)
     group.add_argument(
         "--precision", choices=PRECISIONS, help="dtype policy of a Keras file's layers"
     )
@@ -231,7 +233,9 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of `mirrorbeam score`, but for those of sources and sinks."""
     add_inference_arguments(parser)
     group = parser.add_argument_group("output")
-    group.add_argument("--output", required=True, metavar="FOLDER", help="new, or of the same job")
+    group.add_argument(
+        "--output", required=True, metavar="FOLDER", type=_path, help="new, or of the same job"
+    )
     group.add_argument(
         "--output_format", choices=OUTPUT_FORMATS, default="parquet", help="(default: parquet)"
     )
@@ -316,6 +320,13 @@ def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _reject(expected: str, text: str) -> argparse.ArgumentTypeError:
     return argparse.ArgumentTypeError(f"expected {expected}. Received: {text!r}.")
+
+
+def _path(text: str) -> str:
+    # That of an unset shell variable would mean the working folder.
+    if not text.strip():
+        raise _reject("a path", text)
+    return text
 
 
 def _gpus(text: str) -> Gpus:

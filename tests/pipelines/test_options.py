@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.cli import build_parser
 from pipelines.options import (
     DEFAULT_SPLIT_BYTES,
     ModelFlags,
@@ -117,6 +118,9 @@ def test_model_flags():
         (["--image_size", "0,5"], "height,width in pixels"),
         (["--split_bytes", "64MB"], "a number of bytes, such as 67108864 or 64MiB"),
         (["--split_bytes", "0"], "a number of bytes"),
+        (["--input", ""], "expected a path. Received: ''"),
+        (["--output", ""], "expected a path. Received: ''"),
+        (["--model", " "], "expected a path. Received: ' '"),
         (["--input_map", "x"], "name=value pairs separated by commas, each name once"),
         (["--input_map", "x=a,x=b"], "each name once"),
         (["--custom_objects", "Scale=layers"], "module:name. Received: 'layers'"),
@@ -153,6 +157,11 @@ def test_flags_of_sources_and_sinks_are_kept_apart():
     options = ScoreOptions.from_namespace(parser.parse_args([*REQUIRED, "--csv_delimiter", ";"]))
     assert options.format_flags == argparse.Namespace(csv_delimiter=";")
     assert options.as_arguments()["csv_delimiter"] == ";"
+
+
+def test_what_is_no_flag_of_a_job_is_in_no_plan():
+    flags = build_parser().parse_args(["score", *REQUIRED])
+    assert not {"command", "version"} & set(ScoreOptions.from_namespace(flags).as_arguments())
 
 
 def test_arguments_are_named_as_the_flags():
