@@ -25,6 +25,7 @@ from transforms.engine.signature import Signature, TensorField
 from transforms.engine.tuning_store import TuningStore
 from transforms.matching import Feed, check_field, feed_columns, keep_bytes_narrow, match_columns
 from transforms.model_files import fetch_model
+from transforms.outputs import output_schema
 from transforms.rows import match_row
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class InferenceSetup:
         fields = {name: _field(name, value) for name, value in (input_spec or {}).items()}
         _check_columns(signature, parameters, fields, input_map or {})
         _check_precision(local, precision)
+        _check_outputs(signature)
         config = PredictorConfig(
             model=spec,
             devices=device_names(devices),
@@ -278,6 +280,18 @@ def _check_columns(
             stored = spec.get(input_map.get(field.name, field.name))
             if stored is not None:
                 check_field(stored, field)
+
+
+def _check_outputs(signature: Signature) -> None:
+    """Refuses what no column can hold, where the file says what the model gives."""
+    if signature.outputs is None:
+        return
+    if not signature.outputs:
+        raise ValueError(
+            "expected a model with outputs. Received: a signature that gives nothing. "
+            "Pass the signature of another function."
+        )
+    output_schema(signature.outputs)
 
 
 def _check_precision(spec: ModelSpec, precision: str | None) -> None:

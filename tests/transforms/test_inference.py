@@ -591,3 +591,25 @@ def test_bfloat16_leaves_as_float32(tmp_path: Path) -> None:
     (prediction,), _ = run([row], MirroredInference(str(tmp_path / "m")))
     assert prediction["y"].dtype == np.float32
     np.testing.assert_array_equal(prediction["y"], row)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (lambda x: {"y": tf.complex(x, x)}, "output 'y' as booleans, numbers or strings. Received"),
+        (lambda x: {}, "expected a model with outputs"),
+    ],
+    ids=["complex", "none"],
+)
+def test_outputs_that_no_column_holds_are_refused_at_once(
+    tmp_path: Path, outputs: Callable[[tf.Tensor], dict[str, tf.Tensor]], message: str
+) -> None:
+    class Odd(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return outputs(x)
+
+    module = Odd()
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.serve)
+    with pytest.raises(ValueError, match=message):
+        MirroredInference(str(tmp_path / "m"))
