@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines import storage
+from pipelines.file_names import is_utf8
 from pipelines.sources import SOURCE_NAMES, source_class
 from pipelines.sources.base import InputError
 from pipelines.splits import InputFile, bare_name
@@ -57,7 +58,8 @@ def match_files(given: Sequence[str], input_format: str = "auto") -> tuple[str, 
       to a file are files of their own.
 
     Raises:
-      InputError: a part of the input matches nothing, or the suffixes tell no single format.
+      InputError: a part of the input matches nothing, the suffixes tell no single format, or
+        the name of a file is no text.
     """
     by_place: dict[str, _Match] = {}
     place_of = _places()
@@ -67,6 +69,12 @@ def match_files(given: Sequence[str], input_format: str = "auto") -> tuple[str, 
     matches = sorted(by_place.values(), key=lambda match: match.file.path)
     name = _format_of(matches) if input_format == "auto" else input_format
     files = _of_format(matches, name)
+    unwritable = [file.path for file in files if not is_utf8(file.path)]
+    if unwritable:
+        raise InputError(
+            "expected input files whose names are UTF-8, since every row tells its file. "
+            f"Received: {_listed([ascii(path) for path in unwritable])}. Rename them."
+        )
     if not files:
         received = _listed([match.file.path for match in matches])
         raise InputError(

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pipelines.byte_sizes import parse_bytes
+from pipelines.file_names import is_utf8
 from pipelines.gpus import Gpus, parse_gpus
 from transforms.engine.model import PRECISIONS
 from transforms.engine.replicas import DISPATCHES, Dispatch
@@ -326,6 +327,8 @@ def _path(text: str) -> str:
     # That of an unset shell variable would mean the working folder.
     if not text.strip():
         raise _reject("a path", text)
+    if not is_utf8(text):
+        raise _reject("a path in UTF-8", text)
     return text
 
 

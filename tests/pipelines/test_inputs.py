@@ -210,6 +210,16 @@ def test_a_file_that_is_named_in_several_ways_is_scored_once(
     assert paths == ["data/a.csv", "data/b.csv"]
 
 
+def test_names_that_are_no_text_are_refused_where_they_would_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x")
+    (tmp_path / "b\udcff.csv").write_text("x")
+    (tmp_path / "c\udcff.txt").write_text("x")
+    with pytest.raises(InputError, match=r"names are UTF-8.*b\\udcff\.csv'\. Rename"):
+        match_files([str(tmp_path)])
+    (tmp_path / "b\udcff.csv").unlink()
+    assert [file.path for file in match_files([str(tmp_path)])[1]] == [f"{tmp_path}/a.csv"]
+
+
 def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("x\n1\n")
     os.mkfifo(tmp_path / "b.csv")

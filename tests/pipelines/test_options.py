@@ -120,6 +120,7 @@ def test_model_flags():
         (["--split_bytes", "0"], "a number of bytes"),
         (["--input", ""], "expected a path. Received: ''"),
         (["--output", ""], "expected a path. Received: ''"),
+        (["--output", "o\udcff"], "expected a path in UTF-8. Received: 'o\\udcff'"),
         (["--model", " "], "expected a path. Received: ' '"),
         (["--input_map", "x"], "name=value pairs separated by commas, each name once"),
         (["--input_map", "x=a,x=b"], "each name once"),
