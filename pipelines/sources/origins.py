@@ -18,6 +18,10 @@ from pipelines.splits import Split
 
 METADATA_KEY = b"mirrorbeam.origin"
 _VERSION = 1
+_UNITS = ("row", "record", "file", "byte")
+_MISFITS = (
+    KeyError, TypeError, AttributeError, ValueError, RecursionError, pa.ArrowException,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +76,16 @@ class Origin:
             size = values["size_bytes"]
             origin = cls(
                 values["format"], values["row_unit"], schema, values["written"], split, size)
-        except (KeyError, TypeError, AttributeError, ValueError, pa.ArrowException) as error:
+        except _MISFITS as error:
             raise ValueError(
                 f"expected failed rows that say where they are from, in version {_VERSION}. "
                 f"Received: {error!r}. Use the release that wrote them."
             ) from error
-        if not (isinstance(origin.format, str) and isinstance(origin.row_unit, str)
+        if not (isinstance(origin.format, str) and origin.row_unit in _UNITS
                 and isinstance(origin.written, dict) and isinstance(size, (int, type(None)))):
-            raise ValueError("expected texts and numbers. Received: other values.")
+            raise ValueError(
+                "expected failed rows that say where they are from. Received: values of other "
+                "types. Score their sources.")
         return origin
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import storage
+from pipelines.errors import CommandError
 from pipelines.sources.base import Source
 from pipelines.sources.origins import Origin
 from pipelines.splits import Split, bare_name
@@ -16,6 +17,9 @@ from transforms.block import ROW_COLUMN, Block
 from transforms.failures import Failure
 
 _LOG = logging.getLogger(__name__)
+
+# What keeps a file, or what its table says of it, from being read. No outage, which passes.
+_REASONS = (OSError, ValueError, TypeError, CommandError, pa.ArrowException)
 
 
 def name_refusal(source: Source, path: str) -> str | None:
@@ -55,8 +59,7 @@ class SourceRows:
             return self._failure(row, *self._refusal)
         try:
             return self._find(row)
-        # As for images: whatever keeps a file from being read is why its rows fail.
-        except Exception as error:
+        except _REASONS as error:
             _LOG.warning("%s cannot be read again", self._path, exc_info=True)
             self._refusal = type(error).__name__, " ".join(str(error).split())
             return self._failure(row, *self._refusal)
@@ -77,7 +80,7 @@ class SourceRows:
             )
         try:
             size = storage.size_bytes(self._path)
-        except (OSError, ValueError) as error:
+        except _REASONS as error:
             return type(error).__name__, " ".join(str(error).split())
         if size is None:
             return "FileNotFoundError", "the file is gone."

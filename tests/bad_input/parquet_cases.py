@@ -37,14 +37,14 @@ CASES = (
         "truncated",
         "the last byte is missing",
         writing(_SOUND[:-1]),
-        Scored((), (Failed(0, "read", "ArrowInvalid", "magic bytes not found in footer"),)),
+        Scored((), (Failed(0, "read", "DamagedFileError", "magic bytes not found in footer"),)),
         Refused("none with a readable footer"),
     ),
     Case(
         "truncated",
         "half of it is missing",
         writing(_SOUND[: len(_SOUND) // 2]),
-        Scored((), (Failed(0, "read", "ArrowInvalid", "magic bytes not found in footer"),)),
+        Scored((), (Failed(0, "read", "DamagedFileError", "magic bytes not found in footer"),)),
         Refused("none with a readable footer"),
     ),
     Case(
@@ -62,21 +62,21 @@ CASES = (
         "bit flips",
         "in the footer",
         writing(flipped(_SOUND, _FOOTER)),
-        Scored((), (Failed(0, "read", "OSError", "Couldn't deserialize thrift"),)),
+        Scored((), (Failed(0, "read", "DamagedFileError", "Couldn't deserialize thrift"),)),
         Refused("none with a readable footer"),
     ),
     Case(
         "wrong magic",
         "at the end",
         writing(_SOUND[:-4] + b"PARX"),
-        Scored((), (Failed(0, "read", "ArrowInvalid", "magic bytes not found in footer"),)),
+        Scored((), (Failed(0, "read", "DamagedFileError", "magic bytes not found in footer"),)),
         Refused("none with a readable footer"),
     ),
     Case(
         "wrong magic",
         "no Parquet: CSV",
         writing(b"x,n\n1,2\n" * 40),
-        Scored((), (Failed(0, "read", "ArrowInvalid", "magic bytes not found in footer"),)),
+        Scored((), (Failed(0, "read", "DamagedFileError", "magic bytes not found in footer"),)),
         Refused("none with a readable footer"),
     ),
     Case(
@@ -133,7 +133,7 @@ CASES = (
         "a footer of 2^31 - 1 bytes",
         writing(_footer_length(2**31 - 1)),
         Scored(
-            (), (Failed(0, "read", "ArrowInvalid", "smaller than the size reported by footer"),)
+            (), (Failed(0, "read", "DamagedFileError", "smaller than the size reported by footer"),)
         ),
         Refused("none with a readable footer"),
     ),
@@ -223,7 +223,7 @@ CASES = (
         "empty file",
         "0 bytes",
         no_bytes,
-        Scored((), (Failed(0, "read", "ArrowInvalid", "file size is 0 bytes"),)),
+        Scored((), (Failed(0, "read", "DamagedFileError", "file size is 0 bytes"),)),
         Refused("none with a readable footer"),
     ),
     Case("empty file", "no rows", writing(parquet(table().slice(0, 0))), Scored(())),
