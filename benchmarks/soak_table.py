@@ -35,6 +35,7 @@ _LINES = {
     "commands that failed beside another on the same folder": "failed beside another",
     "jobs short of memory": "starved jobs",
     "allocations refused": "out of memory",
+    "jobs that hung or ended otherwise than they should": "went wrong",
     "rows lost": "rows lost",
     "rows doubled": "rows doubled",
 }

@@ -115,6 +115,11 @@ class FlinkRunner:
             self._held.setdefault(name, []).append(held(pid))
         return beside
 
+    def give_up(self) -> None:
+        """Ends every job of the cluster."""
+        self._cluster.cancel_jobs()
+        self._wait_until_idle(_ALONE_SECONDS)
+
     def grown(self) -> dict[str, dict[str, Any]]:
         """What each process that lived on held at first and in the end."""
         return {name: growth(after_each) for name, after_each in self._held.items()}

@@ -45,6 +45,9 @@ class LocalRunner:
         """Whether anything was still at work; nothing is, once `run` ended."""
         return False
 
+    def give_up(self) -> None:
+        """Does nothing: `run` ends what it started."""
+
     def _run_until_killed(self, job: Job, victim: str, share: float) -> subprocess.Popen[bytes]:
         runs, before = job.records("runs"), job.records("commits")
         running = job.start()

@@ -34,6 +34,9 @@ class Runner(Protocol):
     def settle(self) -> bool:
         """Waits for what killed commands left running; whether there was anything."""
 
+    def give_up(self) -> None:
+        """Ends what a job that went wrong left running."""
+
 
 def run_trial(
     runner: Runner, folder: Path, reference: Reference, trial: Trial
@@ -69,7 +72,10 @@ def run_trial(
 def run_trials(
     runner: Runner, folder: Path, seconds: float, rng: random.Random
 ) -> dict[str, int]:
-    """The sums of trials that were begun within so many seconds; at least one is."""
+    """The sums of trials that were begun within so many seconds; at least one is.
+
+    A trial that goes wrong is told, counted and left behind.
+    """
     reference = mlp_keras(folder)[1]
     until = time.monotonic() + seconds
     sums: Counter[str] = Counter()
@@ -77,7 +83,12 @@ def run_trials(
         trial = runner.draw(rng)
         began = time.monotonic()
         _LOG.info("%s", trial)
-        summary = run_trial(runner, folder, reference, trial)
+        try:
+            summary = run_trial(runner, folder, reference, trial)
+        except Exception:
+            _LOG.exception("  went wrong; its folder stays in %s", folder)
+            summary = {"jobs": 1, "went wrong": 1, "rows lost": 0, "rows doubled": 0}
+            runner.give_up()
         _LOG.info("  %.0f s: %s", time.monotonic() - began, summary)
         sums.update(summary)
     return dict(sums)
