@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"expected flags of mirrorbeam {flags.command}. Received: {rest[0]}")
         _set_up_logging()
         module = flags.command.replace("-", "_")
-        with _stopped_by_sigterm():
+        with _stopped_by_signals():
             command: Command = importlib.import_module(f"pipelines.{module}")
             return command.run(flags, rest)
     except SystemExit as leave:
@@ -93,21 +93,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
+def _stopped_by_signals() -> Iterator[None]:
     """Makes SIGTERM stop a command as Ctrl-C does: schedulers send it, and expect an exit code."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def stop(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        # None is a handler that Python did not install and cannot put back.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        for number, handler in before.items():
+            # None is a handler that Python did not install and cannot put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _stop(*_: object) -> NoReturn:
+    # Beam ends what its threads are still using, and would log how each of them fails then.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    raise KeyboardInterrupt
 
 
 def _printable(text: str) -> str:

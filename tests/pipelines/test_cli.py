@@ -105,7 +105,8 @@ def test_a_wrong_command_is_explained_in_one_paragraph(
     assert expected in message
 
 
-def test_sigterm_stops_a_command_with_its_exit_code(tmp_path: Path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_a_command_with_its_exit_code(tmp_path: Path, number: signal.Signals):
     (tmp_path / "in.csv").write_text("x\n1\n")
     # Runs while the job is checked, and says when.
     (tmp_path / "slow.py").write_text("print('runs', flush=True)\nimport time\ntime.sleep(600)\n")
@@ -122,17 +123,18 @@ def test_sigterm_stops_a_command_with_its_exit_code(tmp_path: Path):
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "runs\n"
-        process.terminate()
+        process.send_signal(number)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "stopped before the job was done" in told
     assert "Traceback" not in told
 
 
-def test_sigterm_is_left_as_it_was():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_are_left_as_they_were(number: signal.Signals):
+    before = signal.getsignal(number)
     assert main(["status", "no_such_folder"]) == 2
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
 def test_what_a_terminal_would_obey_is_written_as_text(capsys: pytest.CaptureFixture[str]):
