@@ -140,6 +140,10 @@ class MirroredInference(beam.PTransform):
             dispatch=dispatch,
         )
 
+    def display_data(self) -> dict[str, Any]:
+        """What a runner's monitoring shows."""
+        return self._setup.described()
+
     def expand(self, elements: beam.PCollection) -> InferenceResult:
         """Groups, infers, and parts the failures from the predictions."""
         outputs = (
@@ -199,6 +203,10 @@ class MirroredInferenceDoFn(beam.DoFn):
         self._has_warned = False
         self._pending: collections.deque[_Job] = collections.deque()
         self._pending_rows = 0
+
+    def display_data(self) -> dict[str, Any]:
+        """What a runner's monitoring shows."""
+        return self._setup.described()
 
     def setup(self) -> None:
         """Asks the process for its predictor; the first one loads the model."""

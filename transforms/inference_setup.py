@@ -118,6 +118,21 @@ class InferenceSetup:
         )
         return cls(config, parameters, fields, dict(input_map or {}), keep, batching.in_flight)
 
+    def described(self) -> dict[str, Any]:
+        """What decides about the results and the speed, as plain values; defaults left out."""
+        config = self.config
+        values = {
+            "model": config.model.path,
+            "signature": config.model.signature,
+            "devices": config.devices if config.devices == "all" else ", ".join(config.devices),
+            "logical_devices": config.logical_devices,
+            "preprocess": getattr(config.preprocess, "__name__", None),
+            "precision": config.precision,
+            "xla": config.xla or None,
+            "rows": config.rows,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
     def feeds(self, schema: pa.Schema, signature: Signature) -> tuple[Feed, ...]:
         """Which column of a batch feeds which input, or parameter of the preprocessing.
 

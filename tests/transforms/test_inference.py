@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.display import DisplayData
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from tests import models
@@ -613,3 +614,9 @@ def test_outputs_that_no_column_holds_are_refused_at_once(
     tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.serve)
     with pytest.raises(ValueError, match=message):
         MirroredInference(str(tmp_path / "m"))
+
+
+def test_monitoring_shows_model_and_devices(mlp: Any) -> None:
+    transform = MirroredInference(mlp[0], devices=("CPU:0", "CPU:1"), batching=Batching(rows=16))
+    shown = {item.key: item.value for item in DisplayData.create_from(transform).items}
+    assert shown == {"model": mlp[0].path, "devices": "CPU:0, CPU:1", "rows": 16}
