@@ -16,12 +16,17 @@ class CommitError(RuntimeError):
     """A split cannot be committed, or its record and its files do not agree."""
 
 
+class ForeignCommitError(CommitError):
+    """A record is of another job's split."""
+
+
 def read_commit(
     folder: OutputFolder,
     split: str,
     sink: Sink,
     content: bool = True,
     size_of: Callable[[str], int | None] = storage.size_bytes,
+    plan_id: str | None = None,
 ) -> dict[str, Any] | None:
     """A split's commit record, compared with the files it speaks of.
 
@@ -33,6 +38,7 @@ def read_commit(
         which costs no transfer.
       size_of: a file's size by path, None where there is none; from a listing of many files
         it costs no request.
+      plan_id: of the plan that the record must be for; None asks for none.
 
     Returns:
       The record; None where the split is not committed.
@@ -49,6 +55,9 @@ def read_commit(
         if record["split"] != split:
             raise CommitError(f"expected the record of split {split} in {path}. "
                               f"Received: that of {record['split']}.")
+        if plan_id is not None and record.get("plan") not in (None, plan_id):
+            raise ForeignCommitError(
+                f"expected a record of this job in {path}. Received: that of a split of another.")
         if record["rows_in"] != record["predicted"] + record["failed"]:
             raise CommitError(f"expected {record['rows_in']} rows in {path}. Received: "
                               f"{record['predicted']} predicted and {record['failed']} failed.")

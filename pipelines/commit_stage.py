@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipelines.commits import SplitCommitter
 from pipelines.finish import finish_job
 from pipelines.output_folder import OutputFolder
+from pipelines.retrying import outages_named
 from pipelines.sinks.base import Sink
 from pipelines.sources.origins import Origin, no_origin
 from pipelines.splits import Split
@@ -33,9 +34,11 @@ class CommitDoFn(beam.DoFn):
         input_schema: pa.Schema,
         provenance: bool = True,
         job: str = "",
+        plan_id: str | None = None,
         origin: Callable[[Split], Origin | None] = no_origin,
     ) -> None:
         """Takes what `SplitCommitter` takes, with the folder's path, and the run's own name."""
+        self._plan_id = plan_id
         self._folder = folder
         self._sink = sink
         self._input_schema = input_schema
@@ -49,13 +52,13 @@ class CommitDoFn(beam.DoFn):
         self.teardown()
         self._committer = SplitCommitter(
             OutputFolder(self._folder), self._sink, self._input_schema, self._provenance,
-            functools.partial(STAGE_TIMES.describe, self._job),
+            functools.partial(STAGE_TIMES.describe, self._job), self._plan_id,
             origin=self._origin)
 
     def process(self, block: Block) -> Iterator[dict[str, Any]]:
         """Takes a block; a split's last one gives the split's commit record."""
         assert self._committer is not None
-        with STAGE_TIMES.stage(WRITE):
+        with STAGE_TIMES.stage(WRITE), outages_named():
             record = self._committer.add(block)
         if record is not None:
             yield record
@@ -74,17 +77,17 @@ class CommitDoFn(beam.DoFn):
 class FinishDoFn(beam.DoFn):
     """Finishes the job when all its splits are committed; gives the report."""
 
-    def __init__(self, folder: str) -> None:
-        """Takes the output folder, whose plan says what the job is."""
+    def __init__(self, folder: str, plan_id: str | None = None) -> None:
+        """Takes the output folder, and which plan must be there."""
         self._folder = folder
+        self._plan_id = plan_id
 
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
         """Takes the one group of all commits; what counts is on disk, not in it."""
-        folder = OutputFolder(self._folder)
-        plan = folder.read_plan()
-        if plan is None:
-            raise FileNotFoundError(f"expected the job's plan in {folder.plan}. Received: none.")
-        yield finish_job(plan, folder)
+        with outages_named():
+            folder = OutputFolder(self._folder)
+            report = finish_job(folder.require_plan(self._plan_id), folder)
+        yield report
 
 
 class FinishJob(beam.PTransform):
@@ -94,10 +97,11 @@ class FinishJob(beam.PTransform):
     where the job has no split at all.
     """
 
-    def __init__(self, folder: str) -> None:
-        """Takes the output folder."""
+    def __init__(self, folder: str, plan_id: str | None = None) -> None:
+        """Takes the output folder, and which plan must be there when all is done."""
         super().__init__()
         self._folder = folder
+        self._plan_id = plan_id
 
     def expand(self, commits: Any) -> Any:
         """Groups all commits into one element, which comes when the last is done."""
@@ -107,5 +111,5 @@ class FinishJob(beam.PTransform):
             (start, names)
             | "All" >> beam.Flatten()
             | "Wait" >> beam.GroupByKey()
-            | "Finish" >> beam.ParDo(FinishDoFn(self._folder))
+            | "Finish" >> beam.ParDo(FinishDoFn(self._folder, self._plan_id))
         )

@@ -7,8 +7,10 @@ exists if and only if the split is committed.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import os
 import time
 import uuid
 from collections import Counter
@@ -18,7 +20,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.commit_records import CommitError, read_commit
+from pipelines.commit_records import CommitError, ForeignCommitError, read_commit
 from pipelines.failed_rows import failed_schema, failures_to_batch
 from pipelines.file_lock import file_lock
 from pipelines.object_stores import is_object_store
@@ -43,6 +45,7 @@ class SplitWriter:
         split: Split,
         input_schema: pa.Schema,
         provenance: bool = True,
+        plan_id: str | None = None,
         origin: Callable[[Split], Origin | None] = no_origin,
     ) -> None:
         """Starts an attempt; files are opened when there is something to write.
@@ -53,8 +56,10 @@ class SplitWriter:
           split: which one.
           input_schema: the source's columns, for the failed part.
           provenance: whether the part has `_source` and `_row`.
+          plan_id: of the plan that the split is of; None for a folder that no other job takes.
           origin: tells where the rows of a split are from, for its failed part.
         """
+        self._plan_id = plan_id
         self._folder = folder
         self._sink = sink
         self._split = split
@@ -127,6 +132,7 @@ class SplitWriter:
         part.file.close()
         # A runner that lost a worker repeats its bundle while the first may still be running.
         with file_lock(self._folder.plan):
+            self._require_own_folder()
             earlier = self._earlier_commit()
             if earlier is None:
                 record = self._publish(part, rows_in_split, failed, run_info, stage_times)
@@ -161,6 +167,7 @@ class SplitWriter:
         record = {
             "split": self._split.name,
             "attempt": self._attempt,
+            "plan": self._plan_id,
             "rows_in": rows_in_split,
             "predicted": self._predicted,
             "failed": failed,
@@ -201,11 +208,22 @@ class SplitWriter:
 
     def _earlier_commit(self) -> dict[str, Any] | None:
         try:
-            return read_commit(self._folder, self._split.name, self._sink)
+            return read_commit(
+                self._folder, self._split.name, self._sink, plan_id=self._plan_id)
         except CommitError as error:
+            if isinstance(error, ForeignCommitError):
+                self._folder.require_plan(self._plan_id)
             _LOG.warning("committing split %s again: %s", self._split.name, error)
             storage.delete([self._folder.commit(self._split.name)])
             return None
+
+    def _require_own_folder(self) -> None:
+        """Fails where another job began here meanwhile; elsewhere its own finish finds out."""
+        if self._plan_id is not None and storage.is_local(self._folder.path):
+            state = os.stat(self._folder.plan)
+            _require_plan(
+                self._folder.path, self._plan_id,
+                (state.st_ino, state.st_mtime_ns, state.st_size))
 
     def _open_part(self, schema: pa.Schema) -> _OpenPart:
         if self._part is None:
@@ -255,9 +273,11 @@ class SplitCommitter:
         input_schema: pa.Schema,
         provenance: bool = True,
         stage_times: Callable[[], dict[str, Any]] = dict,
+        plan_id: str | None = None,
         origin: Callable[[Split], Origin | None] = no_origin,
     ) -> None:
         """Takes what every `SplitWriter` takes, and what tells where the worker's time went."""
+        self._plan_id = plan_id
         self._folder = folder
         self._sink = sink
         self._input_schema = input_schema
@@ -278,7 +298,7 @@ class SplitCommitter:
         if writer is None:
             writer = self._open[name] = SplitWriter(
                 self._folder, self._sink, block.split, self._input_schema, self._provenance,
-                origin=self._origin)
+                self._plan_id, origin=self._origin)
         try:
             writer.add(block)
             if block.rows_in_split is None:
@@ -315,6 +335,13 @@ class SplitCommitter:
 class _OpenPart(NamedTuple):
     file: PendingFile
     writer: PartWriter
+
+
+@functools.lru_cache(maxsize=8)
+def _require_plan(folder: str, plan_id: str, state: tuple[int, ...]) -> None:
+    """Reads a plan once for each state of its file: it may have a hundred thousand splits."""
+    del state
+    OutputFolder(folder).require_plan(plan_id)
 
 
 def _by_stage(failures: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:

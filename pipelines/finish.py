@@ -13,6 +13,7 @@ from pipelines.commit_records import CommitError, read_commit
 from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.report import build_report
+from pipelines.resume import written_late
 from pipelines.runs import read_runs
 from pipelines.sinks import sink_class
 from pipelines.splits import Split
@@ -50,16 +51,17 @@ def verify_job(plan: JobPlan, folder: OutputFolder, content: bool) -> Verified:
       plan: the job's plan.
       folder: its output.
       content: whether to read all files, or to compare sizes alone but for splits that more
-        than one attempt may have written.
+        than one attempt may have written, or whose part is younger than `_SUCCESS`.
     """
     sink = sink_class(plan.output_format)()
     sizes = folder.sizes()
-    attempted = folder.attempted_splits()
+    doubtful = folder.attempted_splits() | written_late(folder, plan)
+    plan_id = plan.id
 
     def look(split: Split) -> dict[str, Any] | CommitError | None:
         try:
-            read = content or split.name in attempted
-            return read_commit(folder, split.name, sink, read, sizes.get)
+            read = content or split.name in doubtful
+            return read_commit(folder, split.name, sink, read, sizes.get, plan_id)
         except CommitError as error:
             return error
 

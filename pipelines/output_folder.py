@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.overlap import overlap
-from pipelines.pending_file import write_at_once
+from pipelines.pending_file import write_at_once, write_once
 from pipelines.plan import JobPlan
 from pipelines.sinks import sink_class
 
@@ -24,6 +24,7 @@ _TUNING_FILE = re.compile(r"[0-9a-f]{32}\.json")
 _RUN_FILE = re.compile(r"[0-9]{13,}-[0-9a-f]{8}\.json")
 # Of a folder without a plan: more than that cannot be what a killed command left.
 _LISTED_LEFTOVERS = 100
+_SWEPT_TRIES = 3
 
 
 class OutputError(ValueError):
@@ -110,6 +111,11 @@ class OutputFolder:
 
     def write(self, path: str, data: bytes) -> None:
         """Writes one of the folder's small files at once."""
+        for _ in range(_SWEPT_TRIES):
+            # Another command that finishes the job sweeps what is on its way.
+            with contextlib.suppress(FileNotFoundError):
+                write_at_once(self.temporary(uuid.uuid4().hex, "json"), path, data)
+                return
         write_at_once(self.temporary(uuid.uuid4().hex, "json"), path, data)
 
     def write_json(self, path: str, values: Any) -> None:
@@ -134,17 +140,25 @@ class OutputFolder:
                 f"expected a plan of mirrorbeam in {self.plan}. Received: "
                 f"{str(error).rstrip('.')}. Choose another --output.") from error
 
-    def require_plan(self) -> JobPlan:
+    def require_plan(self, plan_id: str | None = None) -> JobPlan:
         """The plan of the job that the folder belongs to.
 
+        Args:
+          plan_id: which one it must be; None for any.
+
         Raises:
-          OutputError: there is none, or one that cannot be read.
+          OutputError: there is none, one that cannot be read, or another.
         """
         plan = self.read_plan()
         if plan is None:
             raise OutputError(
                 f"expected the job's plan in {self.plan}. Received: no such file. Workers must "
                 "see the same --output as the command that starts them.")
+        if plan_id not in (None, plan.id):
+            raise OutputError(
+                f"expected the plan that this job began with in {self.plan}. Received: another: "
+                "a command with --overwrite, or one given at the same time, has begun another "
+                "job in this folder. Give each job an --output of its own.")
         return plan
 
     def check(self, inputs: Sequence[str], suffix: str) -> JobPlan | None:
@@ -188,16 +202,24 @@ class OutputFolder:
             raise self._unusable(error) from error
         return plan
 
-    def begin(self, plan: JobPlan, earlier: JobPlan | None) -> None:
+    def begin(self, plan: JobPlan, earlier: JobPlan | None) -> bool:
         """Makes the folder that of a new job, after `check`.
 
         Args:
           plan: the new job's.
           earlier: the plan of a job whose output is to be deleted first.
+
+        Returns:
+          Whether it is; False where another command has begun a job here since `check`. Two
+          at the very same moment are told apart on a local disk alone: elsewhere the later
+          plan holds, and workers with another one fail.
         """
+        if self.read_plan() != earlier:
+            return False
         if earlier is not None:
             self.clear(earlier)
-        self.write(self.plan, plan.to_json().encode())
+        temporary = self.temporary(uuid.uuid4().hex, "json")
+        return write_once(temporary, self.plan, plan.to_json().encode())
 
     def clear(self, plan: JobPlan) -> None:
         """Deletes what an earlier job wrote by its plan, and nothing else.

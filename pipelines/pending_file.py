@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Any
 
 from pipelines import storage
 from pipelines.object_stores import is_object_store
+
+_LOG = logging.getLogger(__name__)
 
 
 class PendingFile:
@@ -51,6 +55,34 @@ class PendingFile:
         self.stream.abandon()
         if not (self._is_published and is_object_store(self._target)):
             storage.delete([self._temporary])
+
+
+def write_once(temporary: str, target: str, data: bytes) -> bool:
+    """Writes a small file like `write_at_once`, unless one is there: then it gives False.
+
+    Of two at once, on a local disk that has hard links, one gets False. Elsewhere it looks first.
+    """
+    if not storage.is_local(target):
+        if storage.size_bytes(target) is not None:
+            return False
+        write_at_once(temporary, target, data)
+        return True
+    file = PendingFile(temporary, target)
+    try:
+        file.stream.write(data)
+        file.close()
+        try:
+            storage.link(temporary, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            _LOG.debug("no hard links on the disk of %s: %s", target, error)
+            if os.path.exists(target):
+                return False
+            file.publish()
+        return True
+    finally:
+        file.abandon()
 
 
 def write_at_once(temporary: str, target: str, data: bytes) -> None:

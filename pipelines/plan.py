@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from typing import Any
 
@@ -39,6 +40,13 @@ class JobPlan:
     max_failed_fraction: float
     started_at: float
     rows: int | None = None
+
+    @property
+    def id(self) -> str:
+        """Equal for plans by which the same rows get to the same places, of whichever command."""
+        splits = json.dumps([split.to_json() for split in self.splits], ensure_ascii=False)
+        text = f"{self.fingerprint.digest}\n{splits}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def to_json(self) -> str:
         """The text of `plan.json`."""

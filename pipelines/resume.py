@@ -6,10 +6,12 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from pipelines import storage
+from pipelines.commit_records import CommitError, read_commit
 from pipelines.fingerprint import Fingerprint
-from pipelines.output_folder import OutputError, OutputFolder
+from pipelines.output_folder import SUCCESS, OutputError, OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.planned_inputs import PlannedInputs, changed_inputs
 from pipelines.runs import read_runs
@@ -68,17 +70,48 @@ def committed_splits(folder: OutputFolder, plan: JobPlan) -> frozenset[str]:
         if folder.commit(split.name) in sizes and folder.part(split.name, suffix) in sizes)
 
 
-def is_finished(folder: OutputFolder) -> bool:
-    """Whether the job has succeeded and its parts are as large as its report says."""
+def is_finished(folder: OutputFolder, plan: JobPlan) -> bool:
+    """Whether the job has succeeded and its parts are as large as its report says.
+
+    Those that are younger than `_SUCCESS` are compared with their records by checksum.
+    """
     if storage.size_bytes(folder.success) is None:
         return False
     data = storage.read_bytes(folder.report)
     try:
         report = json.loads(data or b"{}")
         parts = storage.sizes_in(folder.path, "part-")
-        return bool(report["succeeded"]) and report["output_bytes"] == sum(parts.values())
+        if not report["succeeded"] or report["output_bytes"] != sum(parts.values()):
+            return False
     except (ValueError, KeyError, TypeError):
         return False
+    sink, plan_id = sink_class(plan.output_format)(), plan.id
+
+    def holds(split: str) -> bool:
+        try:
+            return read_commit(folder, split, sink, plan_id=plan_id) is not None
+        except CommitError as error:
+            _LOG.warning("written after the job had succeeded: %s", error)
+            return False
+
+    with ThreadPoolExecutor(storage.readers_of(folder.path)) as pool:
+        return all(pool.map(holds, sorted(written_late(folder, plan))))
+
+
+def written_late(folder: OutputFolder, plan: JobPlan) -> frozenset[str]:
+    """Names of splits with a part or failed part that is as young as `_SUCCESS`, or younger.
+
+    So is one that an attempt replaced which was taken for dead, or that somebody altered.
+    """
+    succeeded_at = storage.times_in(folder.path, SUCCESS).get(folder.success)
+    if succeeded_at is None:
+        return frozenset()
+    times = storage.times_in(folder.path, "part-") | storage.times_in(folder.failed_folder, "part-")
+    late = {path for path, at in times.items() if at >= succeeded_at}
+    suffix = sink_class(plan.output_format).suffix
+    return frozenset(
+        split.name for split in plan.splits
+        if folder.part(split.name, suffix) in late or folder.failed_part(split.name) in late)
 
 
 def warn_of_another_run(folder: OutputFolder) -> None:
@@ -87,7 +120,7 @@ def warn_of_another_run(folder: OutputFolder) -> None:
     if not runs or runs[-1].is_gone:
         return
     last = runs[-1]
-    commit_at = storage.last_modified_in(folder.commits_folder) or 0.0
+    commit_at = max(storage.times_in(folder.commits_folder).values(), default=0.0)
     quiet_seconds = time.time() - max(last.started_at, commit_at)
     if quiet_seconds < _RECENT_SECONDS and storage.size_bytes(folder.success) is None:
         _LOG.warning(

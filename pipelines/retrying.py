@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 _LOG = logging.getLogger(__name__)
@@ -44,6 +45,35 @@ class StoreError(OSError):
         self.code = code
 
 
+class OutageError(RuntimeError):
+    """Storage fails for longer than it is tried again; the same work may succeed later.
+
+    It is no OSError, which readers of formats take for a damaged file.
+    """
+
+
+@contextlib.contextmanager
+def outages_named() -> Iterator[None]:
+    """Makes what may pass by itself a `OutageError`: some runners hand on nothing but text."""
+    try:
+        yield
+    except Exception as error:
+        if not is_transient(_as_os_error(error)):
+            raise
+        raise OutageError(f"{type(error).__name__}: {error}") from error
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether an error, that of a pipeline too, comes from storage that may work later."""
+    while error is not None:
+        if isinstance(error, OutageError) or f"{OutageError.__name__}: " in str(error):
+            return True
+        if isinstance(error, OSError) and is_transient(error):
+            return True
+        error = error.__cause__
+    return False
+
+
 def retried(call: Callable[[], _Result], what: str) -> _Result:
     """What `call` returns, which is made up to five times while it fails for a while.
 
@@ -71,12 +101,18 @@ def retried(call: Callable[[], _Result], what: str) -> _Result:
 def _called(call: Callable[[], _Result]) -> _Result:
     try:
         return call()
-    except OSError:
-        raise
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in _CLIENTS:
+        known = _as_os_error(error)
+        if known is error:
             raise
-        raise StoreError(f"{type(error).__name__}: {error}", _code(error)) from error
+        raise known from error
+
+
+def _as_os_error(error: Exception) -> Exception:
+    """The error itself, or where it is one of a store's client, a `StoreError`."""
+    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] not in _CLIENTS:
+        return error
+    return StoreError(f"{type(error).__name__}: {error}", _code(error))
 
 
 def _code(error: BaseException) -> int | None:

@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
@@ -23,12 +23,14 @@ from pipelines.finish import finish_job
 from pipelines.job_fingerprint import plain_arguments
 from pipelines.options import ScoreOptions
 from pipelines.output_folder import OutputFolder
+from pipelines.persistence import Persistence
 from pipelines.planned_inputs import PlannedInputs
 from pipelines.planned_splits import PlannedSplits, UncommittedDoFn
 from pipelines.profiling import ProfileDoFn
 from pipelines.progress import ProgressDoFn
 from pipelines.read_stage import ReadDoFn, without_images
-from pipelines.resume import warn_of_another_run
+from pipelines.resume import committed_splits, warn_of_another_run
+from pipelines.retrying import OutageError, is_outage
 from pipelines.runs import Run, end_run, start_run
 from pipelines.sources.images import IMAGE_COLUMN
 from pipelines.summary import describe_plan, describe_report
@@ -41,8 +43,21 @@ _LOG = logging.getLogger(__name__)
 
 EXIT_DONE, EXIT_FAILED = 0, 1
 
-# Splits whose files are found damaged at the end are done again at once, but not for ever.
-_MOST_RUNS = 3
+
+class _Outcome(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+      code: the exit code.
+      again: the command goes on by itself with what is left.
+      is_outage: since storage failed that may work later.
+      has_run: whether it came so far.
+    """
+
+    code: int
+    again: bool = False
+    is_outage: bool = False
+    has_run: bool = True
 
 
 def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
@@ -62,20 +77,44 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
     options = ScoreOptions.from_namespace(flags)
     beam_options = pipeline_options(beam_arguments)
     dataflow.prepare(options, beam_options)
-    pipeline = _pipeline(beam_options)
     workers = worker_place(beam_options)
-    for runs_left in reversed(range(_MOST_RUNS)):
-        job = check_job(options, workers=workers, started_at=started_at)
-        if isinstance(job, CommittedJob):
-            code, again = _finish(job, started_at)
-        else:
-            code, again = _score(pipeline, beam_options, beam_arguments, job)
-        if not again or not runs_left:
-            break
+    persistence = Persistence()
+    outcome = _Outcome(EXIT_FAILED, has_run=False)
+    while True:
+        job = None
+        try:
+            pipeline = _pipeline(beam_options)
+            job = check_job(options, workers=workers, started_at=started_at)
+            if isinstance(job, CommittedJob):
+                outcome = _finish(job, started_at)
+            else:
+                outcome = _score(pipeline, beam_options, beam_arguments, job)
+        except CommandError as error:
+            if not outcome.has_run:
+                raise
+            # It was right when it was given.
+            _LOG.error("the job cannot go on: %s", error)
+            outcome = _Outcome(EXIT_FAILED, is_outage(error), is_outage(error))
+        if not outcome.again:
+            return outcome.code
+        pause = persistence.pause_seconds(_committed(job), outcome.is_outage)
+        if pause is None:
+            return outcome.code
+        if outcome.is_outage:
+            _LOG.warning("storage failed: going on in %.0f s with what is not committed", pause)
+            time.sleep(pause)
         # What `--overwrite` was for is gone; the splits that hold stay.
         options = dataclasses.replace(options, overwrite=False)
-        pipeline, started_at = _pipeline(beam_options), time.time()
-    return code
+        started_at = time.time()
+
+
+def _committed(job: Job | CommittedJob | None) -> int:
+    """Splits that are committed after a run, as far as can be told."""
+    try:
+        return 0 if job is None else len(committed_splits(job.folder, job.plan))
+    except OSError as error:
+        _LOG.debug("what is committed cannot be told: %s", error)
+        return 0
 
 
 def _score(
@@ -83,38 +122,45 @@ def _score(
     beam_options: PipelineOptions,
     beam_arguments: Sequence[str],
     job: Job,
-) -> tuple[int, bool]:
-    """Runs what is left of a job; gives the exit code and whether splits are to be redone."""
+) -> _Outcome:
+    """Runs what is left of a job."""
     try:
         sys.stdout.write(describe_plan(job))
         if job.options.dry_run:
-            return EXIT_DONE, False
+            return _Outcome(EXIT_DONE)
         left = len(job.plan.splits) - job.committed
         read_in_threads(pipeline.options, beam_arguments, left)
         build(pipeline, job)
         run_of_job = _claim_folder(job, _is_detached(beam_options))
-        code, again = _run(pipeline, beam_options, job)
-        _end_run(job.folder, run_of_job, code)
-        return code, again
+        if run_of_job is None:
+            _LOG.warning("another command was at %s meanwhile: looking again", job.folder.path)
+            return _Outcome(EXIT_FAILED, again=True, has_run=False)
+        outcome = _run(pipeline, beam_options, job)
+        _end_run(job.folder, run_of_job, outcome.code)
+        return outcome
     finally:
         if job.lease is not None:
             job.lease.release()
 
 
-def _finish(job: CommittedJob, started_at: float) -> tuple[int, bool]:
-    """Finishes a job that has nothing left to score; gives what `_score` gives."""
+def _finish(job: CommittedJob, started_at: float) -> _Outcome:
+    """Finishes a job that has nothing left to score."""
     splits = f"{len(job.plan.splits):,}"
     done = f"nothing is left to score: {splits} of {splits} splits are committed"
     if job.options.dry_run:
         sys.stdout.write(f"{done}\n")
-        return EXIT_DONE, False
+        return _Outcome(EXIT_DONE)
     if job.finished:
         sys.stdout.write(f"{done}, and the job has succeeded\n")
         report = json.loads(storage.read_existing(job.folder.report))
     else:
         sys.stdout.write(f"{done}\n")
         run_of_job = _start_run(job.folder, job.options, started_at, detached=False)
-        report = finish_job(job.plan, job.folder)
+        try:
+            report = finish_job(job.plan, job.folder)
+        except (OSError, OutageError) as error:
+            _LOG.error("the job could not be finished: %s: %s", type(error).__name__, error)
+            return _Outcome(EXIT_FAILED, is_outage(error), is_outage(error))
         _end_run(job.folder, run_of_job, EXIT_DONE if report["succeeded"] else EXIT_FAILED)
     return _concluded(report, job.folder)
 
@@ -124,11 +170,12 @@ def build(pipeline: beam.Pipeline, job: Job) -> Any:
     source = job.feeding.source
     # A process that runs the job again, or another, counts its seconds anew.
     run_name = f"{job.folder.path} {job.plan.started_at}"
+    plan_id = job.plan.id
     blocks = (
         pipeline
-        | "Splits" >> PlannedSplits(job.folder.path)
+        | "Splits" >> PlannedSplits(job.folder.path, plan_id)
         | "Spread" >> beam.Reshuffle()
-        | "Uncommitted" >> beam.ParDo(UncommittedDoFn(job.folder.path, job.sink))
+        | "Uncommitted" >> beam.ParDo(UncommittedDoFn(job.folder.path, job.sink, plan_id))
         | "Read" >> beam.ParDo(ReadDoFn(source, job.feeding.padded, run_name))
         | "Predict" >> job.predict
     )
@@ -136,6 +183,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> Any:
         blocks |= "Drop images" >> beam.Map(without_images, IMAGE_COLUMN)
     commit = CommitDoFn(
         job.folder.path, job.sink, source.columns_schema(), job.options.provenance, run_name,
+        plan_id,
         origin=source.origin,
     )
     commits = blocks | "Commit" >> beam.ParDo(commit)
@@ -144,7 +192,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> Any:
     return (
         commits
         | "Progress" >> beam.ParDo(ProgressDoFn(len(job.plan.splits)))
-        | "Finish" >> FinishJob(job.folder.path)
+        | "Finish" >> FinishJob(job.folder.path, plan_id)
     )
 
 
@@ -157,15 +205,20 @@ def _pipeline(options: PipelineOptions) -> beam.Pipeline:
         ) from error
 
 
-def _claim_folder(job: Job, detached: bool) -> Run:
-    """Makes the output folder the job's, or goes on with it."""
+def _claim_folder(job: Job, detached: bool) -> Run | None:
+    """Makes the output folder the job's, or goes on with it.
+
+    None where it is another's by now, or has been finished.
+    """
     try:
         if job.resumes:
+            if not job.succeeded and storage.size_bytes(job.folder.success) is not None:
+                return None
             warn_of_another_run(job.folder)
             # They tell of an earlier run, and a later one must not be taken for it.
             storage.delete([job.folder.success, job.folder.html_report, job.folder.report])
-        else:
-            job.folder.begin(job.plan, job.earlier)
+        elif not job.folder.begin(job.plan, job.earlier):
+            return None
         if not job.resumes or storage.size_bytes(job.folder.inputs) is None:
             inputs = PlannedInputs(job.files, job.input_schema)
             job.folder.write(job.folder.inputs, inputs.to_json().encode())
@@ -193,7 +246,7 @@ def _end_run(folder: OutputFolder, run_of_job: Run, code: int) -> None:
         _LOG.warning("the end of this run could not be noted: %s", error)
 
 
-def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> tuple[int, bool]:
+def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> _Outcome:
     try:
         result = pipeline.run()
         return _outcome(result, options, job)
@@ -201,22 +254,22 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> tuple[i
         # Beam has logged where it was raised.
         _LOG.error("the job failed: %s: %s", type(error).__name__, error)
         _LOG.debug("raised by the runner", exc_info=True)
-        return EXIT_FAILED, False
+        # Runners elsewhere have repeated what failed by themselves.
+        again = is_outage(error) and worker_place(options) != "elsewhere"
+        return _Outcome(EXIT_FAILED, again, is_outage=again)
 
 
-def _outcome(
-    result: PipelineResult, options: PipelineOptions, job: Job
-) -> tuple[int, bool]:
+def _outcome(result: PipelineResult, options: PipelineOptions, job: Job) -> _Outcome:
     template = options.view_as(GoogleCloudOptions).template_location
     if template:
         # Dataflow's result of a job that is only described says that it is done.
         sys.stdout.write(f"described in {template}, to be started from there\n")
-        return EXIT_DONE, False
+        return _Outcome(EXIT_DONE)
     if _is_detached(options) and not PipelineState.is_terminal(result.state):
         sys.stdout.write(
             f"submitted: it finishes by itself, and {job.folder.success} appears when it has\n"
         )
-        return EXIT_DONE, False
+        return _Outcome(EXIT_DONE)
     state = result.wait_until_finish()
     data = storage.read_bytes(job.folder.report)
     if data is None:
@@ -224,19 +277,19 @@ def _outcome(
             "the job ended as %s without a report in %s",
             state or PipelineState.UNKNOWN, job.folder.report,
         )  # fmt: skip
-        return EXIT_FAILED, False
+        return _Outcome(EXIT_FAILED)
     return _concluded(json.loads(data), job.folder)
 
 
-def _concluded(report: Mapping[str, Any], folder: OutputFolder) -> tuple[int, bool]:
-    """Prints a report; gives the exit code and whether splits are to be redone."""
+def _concluded(report: Mapping[str, Any], folder: OutputFolder) -> _Outcome:
+    """Prints a report; splits that it found not to hold are to be redone."""
     sys.stdout.write(describe_report(report, folder))
     if report["succeeded"]:
-        return EXIT_DONE, False
+        return _Outcome(EXIT_DONE)
     withdrawn = report.get("splits_withdrawn", 0)
     if withdrawn:
         _LOG.warning("%d splits whose files were not as committed are to be redone", withdrawn)
-    return EXIT_FAILED, withdrawn > 0
+    return _Outcome(EXIT_FAILED, again=withdrawn > 0)
 
 
 def _is_detached(options: PipelineOptions) -> bool:

@@ -18,10 +18,12 @@ import google_crc32c
 
 from pipelines.object_stores import create_object, is_object_store, is_s3, put_s3_object
 from pipelines.retrying import retried
+from pipelines.steady_file import steady_file
 
 _SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
 _CHUNK_BYTES = 4 * 2**20
 _DELETING_THREADS = 32
+_FOLDER_TRIES = 10
 
 
 def is_local(path: str) -> bool:
@@ -43,8 +45,7 @@ def join(folder: str, *names: str) -> str:
 def create(path: str) -> BinaryIO:
     """Opens a new file for writing, and makes the local folders that it needs."""
     if is_local(path):
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        return open(path, "wb")
+        return _create_local(path)
     if is_object_store(path):
         return create_object(path)
     from apache_beam.io.filesystem import CompressionTypes
@@ -54,19 +55,39 @@ def create(path: str) -> BinaryIO:
         f"creating {path}"))
 
 
+def _create_local(path: str) -> BinaryIO:
+    for _ in range(_FOLDER_TRIES):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        # Another command may remove the folder in between, since nothing is in it.
+        with contextlib.suppress(FileNotFoundError):
+            return open(path, "wb")
+    return open(path, "wb")
+
+
 def open_to_read(path: str) -> BinaryIO:
-    """Opens a file as the bytes that it holds, whatever its suffix."""
+    """Opens a file as the bytes that it holds, whatever its suffix.
+
+    Raises:
+      OutageError: here and while reading, where a remote file is out of reach for longer than
+        it is tried again. That is no OSError: the file is not damaged.
+    """
     if is_local(path):
         return open(path, "rb")
-    return retried(lambda: _open_remote(path), f"opening {path}")
+    return steady_file(lambda: _open_remote(path), path)
 
 
 def _open_remote(path: str) -> BinaryIO:
     from apache_beam.io.filesystem import CompressionTypes
 
-    return cast(
-        BinaryIO,
-        _filesystem(path).open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+    filesystem = _filesystem(path)
+    try:
+        file = filesystem.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    except Exception as error:
+        # Not all filesystems say by their error whether it is gone, or out of reach.
+        if not filesystem.exists(path):
+            raise FileNotFoundError(f"there is no file {path}") from error
+        raise
+    return cast(BinaryIO, file)
 
 
 def size_bytes(path: str) -> int | None:
@@ -105,6 +126,17 @@ def replace(source: str, target: str) -> None:
         filesystem.rename([source], [target])
 
     retried(move, f"moving {source} to {target}")
+
+
+def link(source: str, target: str) -> None:
+    """Gives a local file a second name.
+
+    Raises:
+      FileExistsError: another file has it.
+      OSError: the disk has no hard links.
+    """
+    os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+    os.link(source, target)
 
 
 def copy(source: str, target: str) -> None:
@@ -184,18 +216,27 @@ def sizes_in(folder: str, start: str = "") -> dict[str, int]:
         metadata.path: metadata.size_in_bytes for metadata in _listed(join(folder, f"{start}*"))}
 
 
-def last_modified_in(folder: str) -> float | None:
-    """When a file directly in a folder was last written, in seconds since 1970.
+def times_in(folder: str, start: str = "") -> dict[str, float]:
+    """When the files directly in a folder were last written, in seconds since 1970, by path.
 
-    None where the folder has no file, or its filesystem does not tell.
+    Those of which the filesystem does not tell are left out.
+
+    Args:
+      folder: where.
+      start: of the names that are wanted.
     """
     if is_local(folder):
         if not os.path.isdir(folder):
-            return None
+            return {}
         with os.scandir(folder) as entries:
-            return max((entry.stat().st_mtime for entry in entries), default=None)
-    times = [metadata.last_updated_in_seconds for metadata in _listed(join(folder, "*"))]
-    return max(times, default=None) or None
+            return {
+                join(folder, entry.name): entry.stat().st_mtime
+                for entry in entries
+                if entry.name.startswith(start) and entry.is_file()}
+    return {
+        metadata.path: metadata.last_updated_in_seconds
+        for metadata in _listed(join(folder, f"{start}*"))
+        if metadata.last_updated_in_seconds}
 
 
 def _listed(pattern: str, limit: int | None = None) -> list[Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipelines import storage
 from pipelines.beam_options import WorkerPlace
 from pipelines.device_check import check_devices
 from pipelines.errors import CommandError
@@ -24,6 +25,7 @@ from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan, columns_as_text
 from pipelines.planned_inputs import read_inputs
 from pipelines.resume import committed_splits, is_finished, require_same_job
+from pipelines.retrying import OutageError
 from pipelines.sinks import sink_class
 from pipelines.sinks.base import Sink, SinkError, arranged_schema
 from pipelines.sources.base import Source, SourcePlan
@@ -61,6 +63,7 @@ _QUEUE_SHARE, _PART_SHARE = 2, 16
 
 _REFUSALS = (
     ModelError, FeatureError, SinkError, OutputError, OutputColumnError, DeviceError, SetupError,
+    OutageError,
 )  # fmt: skip
 
 
@@ -94,6 +97,7 @@ class Job:
       input_schema: all columns that the source can give.
       committed: splits that an earlier run of this job has committed.
       resumes: whether the plan is one that the folder holds already.
+      succeeded: whether the folder says so of it all the same: files of it are gone.
     """
 
     options: ScoreOptions
@@ -110,6 +114,7 @@ class Job:
     input_schema: pa.Schema
     committed: int = 0
     resumes: bool = False
+    succeeded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,14 +181,15 @@ def check_job(
             options, model.digest, model.signature.name, name, files,
             function.digest if function else None,
         )
-        committed = 0
+        committed, succeeded = 0, False
         known = None
         if resumed is not None:
             known = read_inputs(folder)
             require_same_job(folder, resumed, known, mark, files)
             committed = len(committed_splits(folder, resumed))
             if committed == len(resumed.splits):
-                return CommittedJob(options, resumed, folder, is_finished(folder))
+                return CommittedJob(options, resumed, folder, is_finished(folder, resumed))
+            succeeded = storage.size_bytes(folder.success) is not None
             _note_split_bytes(options, resumed)
         planned = None
         if resumed is not None and known is not None:
@@ -220,6 +226,7 @@ def check_job(
     return Job(
         options, plan, model, tuple(files), feeding, sink, output_schema, predict, lease,
         folder, None if resumed else earlier, planned.schema, committed, resumed is not None,
+        succeeded,
     )  # fmt: skip
 
 
@@ -241,7 +248,7 @@ def _settled_job(
     require_same_job(folder, resumed, read_inputs(folder), mark, files)
     if len(committed_splits(folder, resumed)) < len(resumed.splits):
         return None
-    return CommittedJob(options, resumed, folder, is_finished(folder))
+    return CommittedJob(options, resumed, folder, is_finished(folder, resumed))
 
 
 def read_model(flags: ModelFlags, *, precision: str | None = None, complete: bool = False) -> Model:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import storage
+from pipelines.retrying import OutageError
 from pipelines.sources.base import BlockMaker, InputError, ReadRequest, Source, SourcePlan
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_RECORD_BYTES,
@@ -251,6 +252,9 @@ def _read(
                     raise FileNotFoundError(f"there is no file {path}")
                 with storage.open_to_read(path) as file:
                     encoded = file.read(limits.file_bytes + 1)
+    except OutageError:
+        # Its bytes may be had later.
+        raise
     # Each filesystem's client has errors of its own; all mean that there are no bytes.
     except Exception as error:
         return Failure(path, 0, "read", type(error).__name__, str(error))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, BinaryIO, ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, BinaryIO, ClassVar, cast
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 
@@ -18,7 +18,8 @@ class FlakyFileSystem(ShelfFileSystem):
     """`shelf://` by another name; each operation on each file first fails some times.
 
     Attributes:
-      failures: by operation, how often it fails on a path before it works.
+      failures: by operation, how often it fails on a path before it works; `write` and `read`,
+        in the middle of a file, are counted for all paths together.
       only: paths without this text never fail.
       failed: how often each operation failed.
     """
@@ -44,13 +45,15 @@ class FlakyFileSystem(ShelfFileSystem):
         self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO
     ) -> BinaryIO:
         self._trip("create", path, ConnectionResetError("connection reset"))
-        return super().create(_shelf(path), mime_type, compression_type)
+        file = super().create(_shelf(path), mime_type, compression_type)
+        return cast(BinaryIO, _BreakingFile(file, lambda: self._trip_midway("write", path)))
 
     def open(
         self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO
     ) -> BinaryIO:
         self._trip("open", path, TimeoutError("timed out"))
-        return super().open(_shelf(path), mime_type, compression_type)
+        file = super().open(_shelf(path), mime_type, compression_type)
+        return cast(BinaryIO, _BreakingFile(file, lambda: self._trip_midway("read", path)))
 
     def rename(
         self, source_file_names: Sequence[str], destination_file_names: Sequence[str]
@@ -90,6 +93,10 @@ class FlakyFileSystem(ShelfFileSystem):
     def metadata(self, path: str) -> FileMetadata:
         return super().metadata(_shelf(path))
 
+    def _trip_midway(self, operation: str, path: str) -> None:
+        if self.only in path:
+            self._trip(operation, self.only, ConnectionAbortedError(f"{operation} broke off"))
+
     def _trip(self, operation: str, path: str, error: Exception) -> None:
         with self._lock:
             key = (operation, path)
@@ -98,6 +105,44 @@ class FlakyFileSystem(ShelfFileSystem):
             self._seen[key] += 1
             self.failed[operation] += 1
         raise error
+
+
+class _BreakingFile:
+    """A file that may break after each thousand bytes, and is of no use then."""
+
+    def __init__(self, file: Any, trip: Callable[[], None]) -> None:
+        self._file = file
+        self._trip = trip
+        self._moved = 0
+        self._is_broken = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _BreakingFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, data: bytes) -> int:
+        self._move(len(data))
+        return int(self._file.write(data))
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._move(len(data))
+        return bytes(data)
+
+    def _move(self, count: int) -> None:
+        if self._is_broken:
+            raise ValueError("used after it broke")
+        self._moved += count
+        if self._moved > 1000:
+            self._moved = 0
+            self._is_broken = True
+            self._trip()
+            self._is_broken = False
 
 
 def _shelf(path: str) -> str:

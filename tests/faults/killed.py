@@ -73,6 +73,7 @@ def _arm_files(pattern: str, when: str, fuse: Fuse) -> None:
         return call_and_burn
 
     storage.replace = around(storage.replace, lambda source, target: target)
+    storage.link = around(storage.link, lambda source, target: target)
     storage.create = around(storage.create, lambda path: path)
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import retrying
+from pipelines import persistence, retrying
 from pipelines.cli import main
 from tests.faults.flaky_filesystem import FlakyFileSystem
 from tests.faults.kill_points import ROOT
 from tests.filesystem import ShelfFileSystem
 from tests.models import mlp_keras
 from tests.pipelines.inputs import write_parquet
-from tests.pipelines.outputs import column, read_rows
+from tests.pipelines.outputs import column, read_report, read_rows
 from tests.references import Reference
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
@@ -31,6 +31,8 @@ ROWS = 40
 def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reference]:
     monkeypatch.setattr(ShelfFileSystem, "root", tmp_path / "shelf")
     monkeypatch.setattr(retrying, "PAUSES_SECONDS", (0.001,) * len(retrying.PAUSES_SECONDS))
+    pauses = (0.01,) * len(persistence.OUTAGE_PAUSES_SECONDS)
+    monkeypatch.setattr(persistence, "OUTAGE_PAUSES_SECONDS", pauses)
     reference = mlp_keras(tmp_path)[1]
     yield reference
     FlakyFileSystem.fail()
@@ -87,6 +89,61 @@ def test_what_fails_for_good_fails_the_job_and_the_rest_stays(
     FlakyFileSystem.fail()
     assert main(command) == 0
     require_exact(out, reference, rows)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("where", ["/tmp/00001-", "/commits/00001"])
+def test_a_write_that_breaks_off_is_done_again(
+    tmp_path: Path, reference: Reference, caplog: pytest.LogCaptureFixture, threads: int, where: str
+):
+    rows = write_inputs(tmp_path, reference, rows=400)
+    operation = "write" if where == "/tmp/00001-" else "rename"
+    # A rename is tried five times by itself.
+    FlakyFileSystem.fail(only=where, **{operation: 1 if operation == "write" else 5})
+    command = arguments(tmp_path, "flaky://bucket/out")
+    assert main([*command, f"--direct_num_workers={threads}"]) == 0
+    assert FlakyFileSystem.failed[operation] == (1 if operation == "write" else 5)
+    assert caplog.text.count("storage failed: going on in ") == 1
+    out = tmp_path / "shelf/bucket/out"
+    require_exact(out, reference, rows)
+    assert read_report(out)["runs"] == 2
+    assert not (out / "_mirrorbeam/tmp").exists() or not list((out / "_mirrorbeam/tmp").iterdir())
+
+
+def test_a_job_whose_storage_gets_somewhere_goes_on_and_on(tmp_path: Path, reference: Reference):
+    rows = write_inputs(tmp_path, reference, rows=400)
+    FlakyFileSystem.fail(only="/part-0000", rename=5 * 3)
+    # Each of two parts costs three runs and appears in the fourth.
+    assert main([*arguments(tmp_path, "flaky://bucket/out"), "--direct_num_workers=1"]) == 0
+    require_exact(tmp_path / "shelf/bucket/out", reference, rows)
+
+
+def test_a_read_that_breaks_off_is_read_on(tmp_path: Path, reference: Reference):
+    rows = write_inputs(tmp_path, reference, rows=4000)
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "in").rename(tmp_path / "shelf/in")
+    FlakyFileSystem.fail(only=".parquet", read=3)
+    command = arguments(tmp_path, "flaky://out")
+    command[command.index("--input") + 1] = "flaky://in"
+    assert main(command) == 0
+    assert FlakyFileSystem.failed["read"] == 3
+    require_exact(tmp_path / "shelf/out", reference, rows)
+    assert read_report(tmp_path / "shelf/out")["runs"] == 1
+
+
+def test_input_out_of_reach_is_no_failed_row(tmp_path: Path, reference: Reference, caplog):
+    rows = write_inputs(tmp_path, reference, rows=4000)
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "in").rename(tmp_path / "shelf/in")
+    command = [*arguments(tmp_path, "flaky://out"), "--direct_num_workers=1"]
+    command[command.index("--input") + 1] = "flaky://in"
+    assert main([*command, "--dry_run"]) == 0
+    FlakyFileSystem.fail(only="in/1.parquet", read=10**6)
+    assert main(command) in (1, 2)
+    FlakyFileSystem.fail()
+    assert main(command) == 0
+    require_exact(tmp_path / "shelf/out", reference, rows)
+    assert read_report(tmp_path / "shelf/out")["failed"] == 0
 
 
 def test_a_folder_that_cannot_be_reached_is_refused(tmp_path: Path, reference: Reference, capsys):

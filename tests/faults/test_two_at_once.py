@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.commit_records import read_commit
 from pipelines.commits import SplitCommitter
-from pipelines.output_folder import OutputFolder
+from pipelines.fingerprint import FINGERPRINT_PARTS, fingerprint
+from pipelines.finish import finish_job
+from pipelines.output_folder import OutputError, OutputFolder
+from pipelines.plan import JobPlan
+from pipelines.resume import is_finished, written_late
 from pipelines.sinks.parquet import ParquetSink
 from tests.faults.kill_points import ROOT, SPLITS, Job
 from tests.pipelines.jobs import INPUT_SCHEMA, block, failure, plan
@@ -83,3 +90,79 @@ def test_two_commands_on_one_folder(tmp_path: Path):
     assert len(job.committed()) == SPLITS
     assert job.wrong_rows() == (0, 0)
     assert (job.out / "_SUCCESS").exists()
+
+
+def other(splits: int = 1) -> JobPlan:
+    """The plan of another job."""
+    parts = dict.fromkeys(FINGERPRINT_PARTS) | {"keep": ["other"]}
+    return plan(splits, fingerprint=fingerprint(parts))
+
+
+def attempt_of(job: JobPlan, folder: OutputFolder, index: int = 0) -> dict[str, Any] | None:
+    """Scores a split as a worker of a job does."""
+    committer = SplitCommitter(folder, ParquetSink(), INPUT_SCHEMA, plan_id=job.id)
+    return committer.add(block(index, range(10), total=10))
+
+
+def test_of_two_jobs_that_begin_at_once_one_has_the_folder(tmp_path: Path):
+    folder = OutputFolder(str(tmp_path))
+    jobs = [plan(), other(), plan(3), other(3)]
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        began = list(threads.map(lambda job: folder.begin(job, None), jobs))
+    assert began.count(True) == 1
+    assert folder.read_plan() == jobs[began.index(True)]
+    assert not list((tmp_path / "_mirrorbeam/tmp").iterdir())
+    assert not folder.begin(plan(), other(7))
+
+
+def test_a_worker_of_an_overwritten_job_adds_nothing(tmp_path: Path):
+    folder = OutputFolder(str(tmp_path))
+    assert folder.begin(plan(3), None)
+    assert attempt_of(plan(3), folder) is not None
+    assert folder.begin(other(), folder.read_plan())
+    with pytest.raises(OutputError, match="expected the plan that this job began with"):
+        attempt_of(plan(3), folder, 2)
+    record = attempt_of(other(), folder)
+    assert finish_job(other(), folder)["succeeded"]
+    with pytest.raises(OutputError, match="has begun another job in this folder"):
+        attempt_of(plan(3), folder)
+    assert read_commit(folder, "00000", ParquetSink(), plan_id=other().id) == record
+    assert [path.name for path in tmp_path.glob("part-*")] == ["part-00000.parquet"]
+    assert is_finished(folder, other())
+
+
+def test_a_record_of_another_job_does_not_count(tmp_path: Path):
+    folder = OutputFolder(str(tmp_path))
+    assert folder.begin(other(), None)
+    # As a worker leaves it on an object store, which has no locks.
+    committer = SplitCommitter(folder, ParquetSink(), INPUT_SCHEMA)
+    committer.add(block(0, range(10), total=10))
+    path = folder.commit("00000")
+    record = json.loads(Path(path).read_text())
+    folder.write_json(path, record | {"plan": plan(5).id})
+    report = finish_job(other(), folder)
+    assert not report["succeeded"]
+    assert report["splits_withdrawn"] == 1
+    assert attempt_of(other(), folder) is not None
+    assert finish_job(other(), folder)["succeeded"]
+
+
+def test_a_part_that_was_replaced_after_success_is_found(tmp_path: Path):
+    folder = OutputFolder(str(tmp_path))
+    job = plan(2)
+    assert folder.begin(job, None)
+    for index in range(2):
+        attempt_of(job, folder, index)
+    assert finish_job(job, folder)["succeeded"]
+    assert is_finished(folder, job)
+    part = Path(folder.part("00001", "parquet"))
+    data = bytearray(part.read_bytes())
+    part.write_bytes(data)
+    # Written again, and the same.
+    assert written_late(folder, job) == {"00001"}
+    assert is_finished(folder, job)
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    assert not is_finished(folder, job)
+    assert finish_job(job, folder)["splits_withdrawn"] == 1
+    assert not Path(folder.success).exists()

@@ -89,7 +89,7 @@ def test_the_first_commit_comes_before_the_last_read(folder: OutputFolder) -> No
 
 
 def test_a_job_without_splits_finishes(folder: OutputFolder) -> None:
-    folder.begin(plan(splits=0), earlier=None)
+    assert folder.begin(plan(splits=0), earlier=folder.read_plan())
     run(folder.path, 0)
     assert Path(folder.success).exists()
 
@@ -125,5 +125,5 @@ def test_a_new_bundle_drops_what_a_failed_one_left(folder: OutputFolder) -> None
 
 
 def test_finishing_without_a_plan_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"the job's plan in .*plan\.json\. Received: none"):
+    with pytest.raises(Exception, match=r"the job's plan in .*plan\.json\. Received: no such file"):
         run(str(tmp_path / "none"), 1)

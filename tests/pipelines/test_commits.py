@@ -75,7 +75,8 @@ def test_a_split_of_several_blocks(path: str, tmp_path: Path) -> None:
                 "crc32c": storage.crc32c_of(target)}
 
     assert record == {
-        "split": "00000", "attempt": attempt, "rows_in": 6, "predicted": 4, "failed": 2,
+        "split": "00000", "attempt": attempt, "plan": None,
+        "rows_in": 6, "predicted": 4, "failed": 2,
         "failures": {"decode": {"E": 1}, "infer": {"E": 1}},
         "part": promise(folder.part("00000", "parquet"), 4),
         "failed_part": promise(folder.failed_part("00000"), 2),

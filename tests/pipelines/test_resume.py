@@ -149,8 +149,8 @@ def test_splits_whose_files_are_not_as_committed_are_redone(
         scored.record(2).write_text("{")
     if not finished:
         scored.forget(0)
-    elif damage in ("flipped", "no record"):
-        # What a finished job's parts hold is not read again.
+    elif damage == "no record":
+        # A finished job's records are not read again.
         (scored.out / "_SUCCESS").unlink()
     assert scored.score() == 0
     scored.require_exact_rows()
