@@ -17,6 +17,9 @@ from transforms.scoring import FailedRow, Part, Results, good_rows, positions
 
 Keep = str | Sequence[str] | None
 
+# More of them would make a message that nobody reads.
+_NAMED_COLUMNS = 50
+
 
 def kept_columns(names: Sequence[str], consumed: Sequence[str], keep: Keep) -> list[str]:
     """The input columns that go with the predictions, in their own order.
@@ -36,8 +39,10 @@ def kept_columns(names: Sequence[str], consumed: Sequence[str], keep: Keep) -> l
     wanted = [] if keep == "none" else [keep] if isinstance(keep, str) else list(keep)
     missing = [name for name in wanted if name not in names]
     if missing:
+        more = len(names) - _NAMED_COLUMNS
+        shown = ", ".join(names[:_NAMED_COLUMNS]) + (f" and {more} more" if more > 0 else "")
         raise ValueError(
-            f"expected the columns to keep among {', '.join(names)}. "
+            f"expected the columns to keep among {shown}. "
             f"Received: {', '.join(missing)}. Correct keep."
         )
     return [name for name in names if name in wanted]

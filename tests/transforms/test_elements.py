@@ -92,3 +92,10 @@ def test_values_that_python_cannot_hold() -> None:
 def test_keeping_a_column_that_is_not_there() -> None:
     with pytest.raises(ValueError, match=r"expected the columns to keep among a, b\. Received: c"):
         kept_columns(["a", "b"], [], ["a", "c"])
+
+
+def test_a_wide_table_makes_a_short_message() -> None:
+    names = [f"column_{index}" for index in range(3000)]
+    with pytest.raises(ValueError, match=r"column_49 and 2950 more\. Received: c\.") as caught:
+        kept_columns(names, [], "c")
+    assert len(str(caught.value)) < 1000
