@@ -15,7 +15,8 @@ def check_devices(
     Raises:
       DeviceError: one is absent, or TensorFlow does not see this host's GPU.
     """
-    present = {kind: _names(kind, logical_devices) for kind in ("GPU", "CPU")}
+    are_cpus = devices != "all" and all("CPU" in name.upper() for name in devices)
+    present = {kind: _names(kind, logical_devices, are_cpus) for kind in ("GPU", "CPU")}
     if devices == "all":
         if not present["GPU"] and nvidia_device_present():
             raise DeviceError(
@@ -42,14 +43,14 @@ def check_devices(
     return tuple(asked)
 
 
-def _names(kind: str, logical_devices: int | None) -> list[str]:
+def _names(kind: str, logical_devices: int | None, are_cpus: bool) -> list[str]:
     """Logical devices that a kind's physical ones are, or will be cut into."""
     import tensorflow as tf
 
-    # Only the GPUs are cut where there are any.
-    is_cut = kind == "GPU" or not tf.config.list_physical_devices("GPU")
+    # Only the GPUs are cut where there are any, unless CPUs alone are asked for.
+    cut_kind = "GPU" if tf.config.list_physical_devices("GPU") and not are_cpus else "CPU"
     count = 0
     for device in tf.config.list_physical_devices(kind):
         present = tf.config.get_logical_device_configuration(device)
-        count += (logical_devices if is_cut else None) or len(present or [None])
+        count += (logical_devices if kind == cut_kind else None) or len(present or [None])
     return [f"{kind}:{index}" for index in range(count)]

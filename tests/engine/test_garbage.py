@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +43,6 @@ def test_a_cycle_that_was_frozen_is_collected_after_a_thaw() -> None:
     gc.collect()
     assert seen() is not None
     thaw()
-    gc.collect()
     assert seen() is None
 
 
@@ -51,3 +54,27 @@ def test_what_has_no_cycle_is_freed_at_once() -> None:
     freeze()
     del node
     assert seen() is None
+
+
+def test_a_model_leaves_the_memory_before_the_next_one_is_loaded(tmp_path: Path) -> None:
+    program = """
+import json, sys
+import keras, tensorflow as tf
+from transforms.engine.model import ModelSpec
+from transforms.engine.opening import PredictorConfig, open_predictor
+
+sizes = []
+for turn in range(4):
+    path = f"{sys.argv[1]}/{turn % 2}.keras"
+    if turn < 2:
+        # 32 MiB of weights.
+        keras.Sequential([keras.Input((2048,)), keras.layers.Dense(4096)]).save(path)
+    open_predictor(PredictorConfig(ModelSpec(path), devices=("CPU:0",))).release()
+    sizes.append(tf.config.experimental.get_memory_info("CPU:0")["current"])
+print(json.dumps(sizes))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    sizes = json.loads(done.stdout.splitlines()[-1])
+    assert 30 << 20 < sizes[-1] < 60 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -84,4 +85,20 @@ def test_a_closed_predictor_is_built_anew() -> None:
     first = registry.acquire("key", Resource)
     first.predictor.close()
     assert registry.acquire("key", Resource).predictor is not first.predictor
+    assert registry.loads == 2
+
+
+def test_a_closed_predictor_is_let_go_before_the_next_one_is_built() -> None:
+    registry = Registry()
+    lease = registry.acquire("key", Resource)
+    lease.predictor.close()
+    closed = weakref.ref(lease.predictor)
+    lease.release()
+    del lease
+
+    def build() -> Resource:
+        assert closed() is None
+        return Resource()
+
+    registry.acquire("key", build)
     assert registry.loads == 2

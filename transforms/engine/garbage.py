@@ -6,8 +6,14 @@ import gc
 
 
 def thaw() -> None:
-    """Lets later collections free what earlier predictors left."""
-    gc.unfreeze()
+    """Frees what earlier predictors left, and lets later collections do so.
+
+    A model and its traces refer to each other: without a collection a closed predictor's
+    variables would stay in the devices' memory while the next one is loaded and measured.
+    """
+    if gc.get_freeze_count():
+        gc.unfreeze()
+        gc.collect()
 
 
 def freeze() -> None:

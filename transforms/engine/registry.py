@@ -72,6 +72,8 @@ class Registry:
         try:
             with entry.lock:
                 if entry.predictor is None or entry.predictor.is_closed:
+                    # One that failed must not keep its model while the next is loaded.
+                    entry.predictor = None
                     self._close_unused()
                     entry.predictor = build()
                     with self._lock:
