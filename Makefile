@@ -20,13 +20,14 @@ RUNNERS ?=
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers_installed
+CUDA  := $(VENV)/.cuda_installed
 BENCH  = $(BIN)/python -m benchmarks.run --scale $(SCALE) --rounds $(ROUNDS) \
     --peer_rounds $(PEER_ROUNDS) $(if $(CASES),--case $(CASES))
 WORKS := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help venv demo test fuzz faults flink-test prism-test lint bench bench-gpu clean
+.PHONY: help venv demo test fuzz faults flink-test prism-test lint bench bench-gpu gpu-check clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +42,7 @@ help:
 	@echo "make soak   kill, starve and feed bad rows at random for SECONDS (1800), count every row"
 	@echo "make bench  measure against the bare model and other systems, and write docs/benchmarks.md"
 	@echo "            (CASES=a,b SCALE=full ROUNDS=5 PEER_ROUNDS=5); make bench-gpu: the same on GPUs"
+	@echo "make gpu-check  compare one GPU with the CPU, run out of its memory, write a table (minutes)"
 	@echo "make venv   only set up $(VENV)"
 	@echo "make clean  remove $(VENV), demo/ and what builds leave"
 
@@ -103,7 +105,15 @@ $(PEERS): $(STAMP) benchmarks/requirements.txt
 bench: $(PEERS)
 	$(BENCH); code=$$?; test $$code -eq 2 || $(BIN)/python -m benchmarks.page; exit $$code
 
-bench-gpu: $(PEERS)
+$(CUDA): $(STAMP) containers/constraints-gpu.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --editable '.[gpu]' --constraint constraints.txt --constraint containers/constraints-gpu.txt
+	@touch $@
+
+gpu-check: $(CUDA)
+	$(BIN)/python -m benchmarks.gpu_check
+
+bench-gpu: $(PEERS) $(CUDA)
 	$(BENCH) --gpu; code=$$?; test $$code -eq 2 || $(BIN)/python -m benchmarks.page; exit $$code
 
 clean:

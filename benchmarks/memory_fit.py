@@ -131,7 +131,9 @@ def measure(name: str, devices: list[str], largest_bytes: int) -> dict[str, Any]
         refined = memory.fit
         assert refined is not None
         memory.observe(rows, peak_bytes)
-        asked.append((rows, math.ceil(asked_bytes(run) / replicas.count)))
+        # All logical CPUs ask one allocator, each GPU its own.
+        askers = replicas.count if replicas.kind == "CPU" else 1
+        asked.append((rows, math.ceil(asked_bytes(run) / askers)))
         batches.append(
             {
                 "rows": rows,
