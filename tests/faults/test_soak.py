@@ -65,6 +65,12 @@ def test_what_grows_is_told(name: str) -> None:
     assert not is_flat(growth(leaking))
 
 
+def test_a_process_that_was_given_memory_may_fill_it() -> None:
+    filling = [{"bytes": (900 + job) << 20, "threads": 30, "files": 6} for job in range(50)]
+    assert is_flat(growth(filling) | {"mib_given": 1000})
+    assert not is_flat(growth(filling) | {"mib_given": 930})
+
+
 @pytest.mark.parametrize("draw", [draw_local, draw_flink])
 def test_a_seed_stands_for_its_trials(draw: Callable[[random.Random], Trial]) -> None:
     first, second = ([draw(random.Random(7)) for _ in range(3)] for _ in range(2))

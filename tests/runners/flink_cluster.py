@@ -162,6 +162,14 @@ class FlinkCluster:
             return json.load(answer)
 
 
+def most_task_manager_mib() -> int:
+    """What a task manager's process may take by its configuration."""
+    return sum(
+        int(str(size).removesuffix("m"))
+        for name, size in _settings(0, 0, 1).items()
+        if name.startswith("taskmanager.memory.") and not name.endswith(".min"))
+
+
 def _settings(rest_port: int, rpc_port: int, slots: int) -> dict[str, object]:
     return {
         "jobmanager.rpc.address": "localhost",

@@ -21,7 +21,7 @@ from tests.faults.soak.trials import (
     Trial,
     draw_flink,
 )
-from tests.runners.flink_cluster import FlinkCluster
+from tests.runners.flink_cluster import FlinkCluster, most_task_manager_mib
 from tests.runners.flink_flags import external_flags, flink_flags
 from tests.runners.pools import RunningPool
 
@@ -122,7 +122,10 @@ class FlinkRunner:
 
     def grown(self) -> dict[str, dict[str, Any]]:
         """What each process that lived on held at first and in the end."""
-        return {name: growth(after_each) for name, after_each in self._held.items()}
+        grown = {name: growth(after_each) for name, after_each in self._held.items()}
+        # A JVM takes what it was given, little by little.
+        grown["task manager"]["mib_given"] = most_task_manager_mib()
+        return grown
 
     def _start_pool(self, kind: str, stack: contextlib.ExitStack) -> RunningPool:
         log = self._folder / f"{kind}.log"

@@ -82,10 +82,14 @@ def is_flat(grown: dict[str, Any]) -> bool:
     """Whether a process that ran job after job kept nothing of them, or ran too few to say."""
     if grown["jobs"] < _FEWEST_JOBS:
         return True
+    if "mib_given" in grown:
+        fits = grown["mib_last"] <= grown["mib_given"]
+    else:
+        fits = grown["mib_grown"] <= _MOST_MIB + _MOST_MIB_PER_JOB * grown["jobs"]
     return bool(
-        grown["threads_last"] - grown["threads_first"] <= _MOST_THREADS
-        and grown["files_last"] - grown["files_first"] <= _MOST_FILES
-        and grown["mib_grown"] <= _MOST_MIB + _MOST_MIB_PER_JOB * grown["jobs"])
+        fits
+        and grown["threads_last"] - grown["threads_first"] <= _MOST_THREADS
+        and grown["files_last"] - grown["files_first"] <= _MOST_FILES)
 
 
 def _processes() -> Iterator[tuple[int, int, str]]:
