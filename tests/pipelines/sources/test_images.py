@@ -177,7 +177,8 @@ def test_reads_from_other_filesystems(tmp_path):
     made = ImagesSource().plan([InputFile(path, 1), InputFile(path + "x", 1)], 2**20)
     [reading], [found] = read_arrays(made)
     np.testing.assert_array_equal(found, decoded(local))
-    assert [failure[:4] for failure in reading.failures] == [(path + "x", 0, "read", "FileNotFoundError")]
+    missing = (path + "x", 0, "read", "FileNotFoundError")
+    assert [failure[:4] for failure in reading.failures] == [missing]
 
 
 @pytest.mark.parametrize(
