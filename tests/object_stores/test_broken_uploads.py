@@ -1,0 +1,122 @@
+"""Uploads and downloads of objects whose connection is cut in the middle."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+
+import pytest
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines import storage
+from pipelines.retrying import OutageError, outages_named
+from tests.object_stores.emulators import Store, amazon_store
+
+SIZE = 12 * 2**20
+
+
+class Wire(socketserver.ThreadingTCPServer):
+    """Passes bytes on to a server, and cuts connections that have carried too many.
+
+    Attributes:
+      cuts_left: how many connections are to be cut.
+      cut_after: bytes that one may carry up, or down.
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Passage)
+        self.target = host, port
+        self.cuts_left = 0
+        self.cuts = 0
+        self.cut_after = 2**20
+        self.lock = threading.Lock()
+
+    def is_to_cut(self, carried: int) -> bool:
+        with self.lock:
+            if carried < self.cut_after or not self.cuts_left:
+                return False
+            self.cuts_left -= 1
+            self.cuts += 1
+            return True
+
+
+class _Passage(socketserver.BaseRequestHandler):
+    server: Wire
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.target) as beyond:
+            back = threading.Thread(target=self._pass, args=(beyond, self.request), daemon=True)
+            back.start()
+            self._pass(self.request, beyond)
+            back.join()
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        carried = 0
+        try:
+            while data := source.recv(65536):
+                carried += len(data)
+                if self.server.is_to_cut(carried):
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+@pytest.fixture
+def wired() -> Iterator[tuple[Store, Wire]]:
+    """A bucket behind a wire that can be cut."""
+    with amazon_store() as store:
+        host, port = store.flags[0].rpartition("//")[2].split(":")
+        wire = Wire(host, int(port))
+        threading.Thread(target=wire.serve_forever, daemon=True).start()
+        address, beyond = wire.server_address, store.flags[1:]
+        endpoint = f"--s3_endpoint_url=http://{address[0]}:{address[1]}"
+        FileSystems.set_options(PipelineOptions([endpoint, *beyond]))
+        try:
+            yield store, wire
+        finally:
+            wire.shutdown()
+            wire.server_close()
+
+
+def test_an_upload_that_is_cut_once_is_whole(wired: tuple[Store, Wire]) -> None:
+    store, wire = wired
+    data = bytes(range(256)) * (SIZE // 256)
+    wire.cuts_left = 1
+    with storage.create(store.path("cut/once")) as file:
+        for start in range(0, SIZE, 2**20):
+            file.write(data[start : start + 2**20])
+    assert wire.cuts == 1
+    assert storage.read_existing(store.path("cut/once")) == data
+
+
+def test_a_download_that_is_cut_is_read_on(wired: tuple[Store, Wire]) -> None:
+    store, wire = wired
+    data = bytes(range(256)) * (SIZE // 256)
+    store.write("cut/down", data)
+    wire.cuts_left, wire.cuts = 3, 0
+    with storage.open_to_read(store.path("cut/down")) as file:
+        assert file.read() == data
+    assert wire.cuts == 3
+
+
+def test_an_upload_that_is_cut_for_good_leaves_nothing(wired: tuple[Store, Wire]) -> None:
+    store, wire = wired
+    wire.cuts_left = 10**6
+    file = storage.create(store.path("cut/off"))
+    with pytest.raises(OutageError), outages_named():
+        file.write(bytes(SIZE))
+    wire.cuts_left = 0
+    file.close()
+    assert storage.size_bytes(store.path("cut/off")) is None
