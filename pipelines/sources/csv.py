@@ -26,7 +26,7 @@ from pipelines.sources.csv_rows import (
     CsvReader,
     CsvRows,
     no_texts,
-    parse_single,
+    parse_apart,
     read_header,
     record_text,
 )
@@ -221,8 +221,8 @@ class CsvSource(Source):
         dialect = self._dialect(path)
         maker = BlockMaker(Split(0, (path,)), self.columns_schema())
         blocks = [
-            self._block(maker, path, parse_single(record, int(row), list(self.header), dialect))
-            for row, record in zip(rows, records, strict=True)
+            self._block(maker, path, part)
+            for part in parse_apart(records, rows, list(self.header), dialect)
         ]
         return Block(
             pa.concat_batches([block.batch for block in blocks]),

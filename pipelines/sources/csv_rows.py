@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -206,15 +207,41 @@ def parse(records: Records, rows: np.ndarray, names: list[str], dialect: CsvDial
     return CsvRows(batches[0] if batches else none.texts, good, bad)
 
 
-def parse_single(text: bytes, row: int, names: list[str], dialect: CsvDialect) -> CsvRows:
-    """Parses what is to be one record, wherever it is from.
+def parse_apart(
+    texts: Sequence[bytes], rows: np.ndarray, names: list[str], dialect: CsvDialect
+) -> Iterator[CsvRows]:
+    """Parses what is to be one record each, wherever it is from.
 
     Args:
-      text: the record; a line end may be missing.
-      row: its position.
-      names: of its columns.
-      dialect: how it is written.
+      texts: the records; line ends may be missing.
+      rows: their positions.
+      names: of their columns.
+      dialect: how they are written.
+
+    Yields:
+      Some at once, in order.
     """
+    start = 0
+    for is_simple, group in itertools.groupby(texts, lambda text: _is_simple(text, dialect)):
+        some = list(group)
+        here = rows[start : start + len(some)]
+        start += len(some)
+        if not is_simple:
+            for row, text in zip(here.tolist(), some, strict=True):
+                yield _parse_single(text, row, names, dialect)
+            continue
+        ends = np.cumsum([len(text) + 1 for text in some])
+        records = Records(b"\n".join([*some, b""]), np.concatenate(([0], ends[:-1])), 0)
+        yield parse(records, here, names, dialect)
+
+
+def _is_simple(text: bytes, dialect: CsvDialect) -> bool:
+    """Whether a text is surely one record."""
+    has_marks = b'"' in text or b"\n" in text or b"\r" in text
+    return bool(text.strip()) and not has_marks and len(text) < dialect.max_record_bytes
+
+
+def _parse_single(text: bytes, row: int, names: list[str], dialect: CsvDialect) -> CsvRows:
     rows = np.array([row])
     stream = RecordStream(iter([text]), 0, ord(dialect.delimiter), dialect.max_record_bytes)
     try:

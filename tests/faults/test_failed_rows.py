@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from pipelines.cli import main
 from tests.models import mlp_keras
 from tests.pipelines.inputs import example, write_jsonl, write_png, write_records
+from tests.pipelines.memory_filesystem import FILES, MemoryFileSystem
 from tests.pipelines.outputs import Rows, column, read_failed, read_report, read_rows
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
@@ -82,7 +84,7 @@ def as_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
 WRITERS = [as_parquet, as_jsonl, as_records, as_gzipped_records, as_csv]
 
 
-def score(folder: Path, source: Path, output: Path, *flags: str) -> int:
+def score(folder: Path, source: Path | str, output: Path, *flags: str) -> int:
     places = ["--model", str(folder / "mlp.keras"), "--input", str(source)]
     return main(["score", *places, "--output", str(output), "--devices", "CPU:0", *flags])
 
@@ -331,3 +333,36 @@ def test_no_file_of_the_output_has_a_secret_of_the_command(tmp_path: Path):
     assert {"plan.json", "report.json", "part-00000.parquet"} <= {path.name for path in files}
     assert not [path for path in files if secret.encode() in path.read_bytes()]
     assert secret not in str(read_failed(out))
+
+
+def test_a_job_of_failed_rows_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    mlp_keras(tmp_path)
+    (tmp_path / "prepare.py").write_text(PREPARE)
+    source = as_records(tmp_path, made_rows())
+    flags = ("--max_failed_fraction", "1", "--keep", "all", "--split_bytes", "5MiB", "--preprocess")
+    strict, cured = (f"{tmp_path}/prepare.py:{name}" for name in ("strict", "cured"))
+    out, again = tmp_path / "out", tmp_path / "again"
+    assert score(tmp_path, source, out, *flags, strict) == 0
+    failed = out / "_mirrorbeam/failed"
+    assert score(tmp_path, failed, again, *flags, cured) == 0
+    expected = read_rows(again)
+    for name in ("_SUCCESS", "_mirrorbeam/commits/00001.json", "part-00001.parquet"):
+        (again / name).unlink()
+    capsys.readouterr()
+    assert score(tmp_path, failed, again, *flags, cured) == 0
+    assert "failed rows" in capsys.readouterr().out
+    assert_same(read_rows(again), expected)
+
+
+def test_rows_of_other_filesystems_are_read_again(tmp_path: Path):
+    mlp_keras(tmp_path)
+    (tmp_path / "prepare.py").write_text(PREPARE)
+    source = f"{MemoryFileSystem.scheme()}://{uuid.uuid4().hex}/in.jsonl"
+    FILES[source] = as_jsonl(tmp_path, made_rows()).read_bytes()
+    flags = ("--max_failed_fraction", "1", "--keep", "all", "--preprocess")
+    strict, cured = (f"{tmp_path}/prepare.py:{name}" for name in ("strict", "cured"))
+    out, again = tmp_path / "out", tmp_path / "again"
+    assert score(tmp_path, source, out, *LIMIT, *flags, strict) == 0
+    assert score(tmp_path, out / "_mirrorbeam/failed", again, *flags, cured) == 0
+    assert [(row["id"], row["_source"]) for row in read_rows(again)] == [
+        (i, source) for i in FAILED]

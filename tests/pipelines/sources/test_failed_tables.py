@@ -248,6 +248,21 @@ def test_csv_types_are_those_of_the_command(tmp_path):
     assert (failure.row, failure.data) == (1, b"2.5|b|")
 
 
+def test_csv_records_of_all_kinds_come_in_their_order(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("id,text\n1,a\n")
+    source, [split] = prepared(CsvSource(), path)
+    records = [b"1,a", b"2,b", b'3,"c\nd"', b"4", b"5,e", b'6,"""f"""\r\n', b"7,\xff", b"8, "]
+    failures = [Failure(str(path), at, "decode", "E", "m", text) for at, text in enumerate(records)]
+    table = write_table(tmp_path / "t.parquet", source, split, failures)
+    _, blocks = read_tables(table)
+    assert [(row["_row"], row["id"], row["text"]) for row in rows_of(blocks)] == [
+        (0, 1, "a"), (1, 2, "b"), (2, 3, "c\nd"), (4, 5, "e"), (5, 6, '"f"'), (7, 8, " "),
+    ]  # fmt: skip
+    assert [(failure.row, failure.data) for failure in failures_of(blocks)] == [
+        (3, b"4"), (6, b"7,\xff")]
+
+
 @pytest.mark.parametrize("record", [b'"open', b"1,a\n2,b", b""])
 def test_what_is_not_one_csv_record_fails(tmp_path, record):
     path = tmp_path / "in.csv"
