@@ -110,9 +110,15 @@ def _called(call: Callable[[], _Result]) -> _Result:
 
 def _as_os_error(error: Exception) -> Exception:
     """The error itself, or where it is one of a store's client, a `StoreError`."""
-    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] not in _CLIENTS:
+    if isinstance(error, OSError):
         return error
-    return StoreError(f"{type(error).__name__}: {error}", _code(error))
+    said: BaseException = error
+    if isinstance(error, AttributeError) and error.__context__ is not None:
+        # Beam's S3 client stumbles over errors without an answer: a connection that broke.
+        said = error.__context__
+    if type(said).__module__.partition(".")[0] not in _CLIENTS:
+        return error
+    return StoreError(f"{type(said).__name__}: {said}", _code(said))
 
 
 def _code(error: BaseException) -> int | None:

@@ -11,7 +11,7 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import storage
+from pipelines import retrying, storage
 from pipelines.retrying import OutageError, outages_named
 from tests.object_stores.emulators import Store, amazon_store
 
@@ -120,3 +120,20 @@ def test_an_upload_that_is_cut_for_good_leaves_nothing(wired: tuple[Store, Wire]
     wire.cuts_left = 0
     file.close()
     assert storage.size_bytes(store.path("cut/off")) is None
+
+
+def test_small_requests_that_are_cut_are_made_again(
+    wired: tuple[Store, Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, wire = wired
+    monkeypatch.setattr(retrying, "PAUSES_SECONDS", (0.0,) * len(retrying.PAUSES_SECONDS))
+    store.write("cut/small", b"small")
+    # Beam's client makes each request five times by itself.
+    wire.cut_after, wire.cuts_left = 1, 7
+    assert list(storage.sizes_in(store.path("cut")).values()) == [5]
+    wire.cuts_left = 7
+    storage.copy(store.path("cut/small"), store.path("cut/copy"))
+    wire.cuts_left = 7
+    storage.delete([store.path("cut/small")])
+    assert wire.cuts == 21
+    assert list(storage.sizes_in(store.path("cut"))) == [store.path("cut/copy")]
