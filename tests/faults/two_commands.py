@@ -77,7 +77,12 @@ def play(folder: Path, chance: random.Random, splits: int = SPLITS) -> Round:
     woken_at = _commits(job)
     if first.poll() is None:
         first.send_signal(signal.SIGCONT)
-    codes = first.wait(_WAIT_SECONDS), second.wait(_WAIT_SECONDS)
+    try:
+        codes = first.wait(_WAIT_SECONDS), second.wait(_WAIT_SECONDS)
+    finally:
+        # Of ended ones this does nothing.
+        first.kill()
+        second.kill()
     said = [(folder / f"{name}.txt").read_text() for name in ("first", "second")]
     lost, doubled = job.wrong_rows()
     fine = 0 in codes and set(codes) <= {0, 1} and "Traceback" not in "".join(said)
