@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipelines.sources.images import IMAGE_COLUMN, ImageFile
 from pipelines.sources.origins import Origin
-from pipelines.sources.parquet import Rows
+from pipelines.sources.parquet_rows import Rows
 from pipelines.sources.table_rows import RECORD_COLUMN, FailedRow, failed_rows, why_absent
 from transforms.column_types import is_image
 from transforms.failures import Failure

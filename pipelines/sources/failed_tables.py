@@ -8,12 +8,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-import numpy as np
 import pyarrow as pa
 
 from pipelines.sources.base import (
-    BLOCK_BYTES,
-    BLOCK_ROWS,
     BlockMaker,
     InputError,
     ReadRequest,
@@ -21,33 +18,16 @@ from pipelines.sources.base import (
     SourcePlan,
     is_failed_table,
 )
-from pipelines.sources.casting import Misfit
 from pipelines.sources.failed_images import image_files
+from pipelines.sources.gathered_rows import GatheredRows
 from pipelines.sources.images import IMAGE_SCHEMA, ImagesSource, require_decoders
 from pipelines.sources.origins import Origin
-from pipelines.sources.parquet import (
-    ParquetSource,
-    Rows,
-    file_refusal,
-    fitted,
-    misfit_message,
-    read_footer,
-    read_footers,
-    read_pieces,
-)
-from pipelines.sources.source_rows import SourceRows
-from pipelines.sources.table_rows import (
-    RECORD_COLUMN,
-    FailedRow,
-    Kind,
-    failed_rows,
-    kinds_of_rows,
-    runs,
-    why_absent,
-)
+from pipelines.sources.parquet import ParquetSource, read_footer, read_footers
+from pipelines.sources.parquet_rows import Rows, file_refusal, read_pieces
+from pipelines.sources.table_reader import TableReader, stored_form
+from pipelines.sources.table_rows import RECORD_COLUMN
 from pipelines.splits import InputFile, Split
-from transforms.block import ROW_COLUMN, SOURCE_COLUMN, Block
-from transforms.failures import Failure
+from transforms.block import Block
 from transforms.matching import RESERVED_COLUMNS
 
 
@@ -141,15 +121,20 @@ class FailedTablesSource(Source):
             files = image_files(pieces, path, origin, channels, self.rereads)
             yield from self.inner.blocks(split, files)
             return
-        gathered = _Gathered(BlockMaker(split, self.columns_schema()), self.block_schema())
-        with contextlib.closing(_TableReader(self, origin, path)) as reader:
+        source = self.inner if origin is None else self.inner.as_written(origin.written)
+        reader = TableReader(
+            source, origin, path, self.columns_schema(), self.wanted.raw, self.rereads
+        )
+        maker = BlockMaker(split, self.columns_schema())
+        gathered = GatheredRows(maker, self.block_schema())
+        with contextlib.closing(reader):
             for piece in pieces:
                 for found in reader.found(piece) if isinstance(piece, Rows) else piece:
                     gathered.add(found)
                     if gathered.is_full:
                         yield gathered.block()
         yield gathered.block()
-        yield gathered.last()
+        yield maker.last()
 
     def _origin_of(self, path: str) -> Origin | None:
         footer = read_footer(InputFile(path, 0))
@@ -215,166 +200,7 @@ def _planned(stored: pa.Schema, origin: Origin | None) -> pa.Schema:
     for field in stored:
         if field.name in origin.schema.names:
             then = origin.schema.field(field.name)
-            fields.append(then if file_refusal(stored, _stored_form(then)) is None else field)
+            fields.append(then if file_refusal(stored, stored_form(then)) is None else field)
         elif field.name != RECORD_COLUMN:
             fields.append(field)
     return pa.schema(fields)
-
-
-def _stored_form(field: pa.Field) -> pa.Schema:
-    kind = field.type
-    return pa.schema([field.with_type(getattr(kind, "storage_type", kind))])
-
-
-class _TableReader:
-    """Finds the rows of one table, wherever they are."""
-
-    def __init__(self, tables: FailedTablesSource, origin: Origin | None, path: str) -> None:
-        self._source = tables.inner if origin is None else tables.inner.as_written(origin.written)
-        self._schema = tables.columns_schema()
-        self._raw = tables.wanted.raw
-        self._rereads = tables.rereads
-        self._origin = origin
-        self._path = path
-        self._there: tuple[str, SourceRows] | None = None
-
-    def found(self, rows: Rows) -> Iterator[pa.RecordBatch | Failure]:
-        """Rows, with `_source` and `_row`, and failures, in order."""
-        batch = rows.batch
-        said = failed_rows(rows, self._path)
-        decodes = self._source.decodes_records and self._origin is not None
-        kinds = kinds_of_rows(batch, said, self._origin, decodes=decodes, raw=self._raw)
-        for kind, start, stop in runs(kinds, said):
-            some = said[start:stop]
-            if kind is Kind.STORED:
-                yield from self._stored(batch.slice(start, stop - start), some)
-            elif kind is Kind.RECORD and self._knows_how(some[0]):
-                records = batch.column(RECORD_COLUMN).slice(start, stop - start).to_pylist()
-                yield from self._decoded(some, records)
-            else:
-                yield from map(self._reread, some)
-
-    def close(self) -> None:
-        """Closes the source that is being read."""
-        if self._there is not None:
-            self._there[1].close()
-
-    def _knows_how(self, row: FailedRow) -> bool:
-        """Whether the table says how a row's file is written."""
-        assert self._origin is not None
-        split = self._origin.split
-        return not self._origin.written or (split is not None and row.source in split.files)
-
-    def _stored(
-        self, batch: pa.RecordBatch, said: Sequence[FailedRow]
-    ) -> Iterator[pa.RecordBatch | Failure]:
-        for field in self._schema:
-            problem = file_refusal(batch.schema, _stored_form(field))
-            if problem is not None:
-                yield from (Failure(row.source, row.row, "read", *problem) for row in said)
-                return
-        columns: list[pa.Array] = []
-        misfits: dict[int, str] = {}
-        for field in self._schema:
-            column, found = _in_form(batch.column(field.name), field.type)
-            columns.append(column)
-            for misfit in found:
-                misfits.setdefault(misfit.row, misfit_message(field, misfit))
-        good = _with_places(columns, self._schema, said)
-        for at, message in sorted(misfits.items()):
-            row = said[at]
-            yield Failure(row.source, row.row, "decode", "ArrowInvalid", message)
-        if misfits:
-            good = good.filter(pa.array([at not in misfits for at in range(len(said))]))
-        yield good
-
-    def _decoded(
-        self, said: Sequence[FailedRow], records: Sequence[bytes]
-    ) -> Iterator[pa.RecordBatch | Failure]:
-        rows = np.array([row.row for row in said], np.int64)
-        block = self._source.decode(said[0].source or "", rows, records)
-        yield from block.failures
-        yield self._completed(block.batch)
-
-    def _reread(self, row: FailedRow) -> pa.RecordBatch | Failure:
-        failure = why_absent(row, self._origin, self._rereads)
-        if failure is not None:
-            return failure
-        assert self._origin is not None
-        path = row.source or ""
-        if self._there is None or self._there[0] != path:
-            self.close()
-            self._there = path, SourceRows(self._source, self._origin, path)
-        found = self._there[1].find(row.row or 0)
-        return found if isinstance(found, Failure) else self._completed(found)
-
-    def _completed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Rows of the source with nulls for what only tables have."""
-        names = batch.schema.names
-        arrays = [
-            batch.column(field.name)
-            if field.name in names
-            else pa.nulls(batch.num_rows, field.type)
-            for field in self._schema
-        ]
-        places = [batch.column(name) for name in (SOURCE_COLUMN, ROW_COLUMN)]
-        return pa.RecordBatch.from_arrays(
-            [*arrays, *places], [*self._schema.names, SOURCE_COLUMN, ROW_COLUMN]
-        )
-
-
-def _in_form(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Misfit]]:
-    if isinstance(kind, pa.BaseExtensionType):
-        storage, misfits = fitted(column, kind.storage_type)
-        return pa.ExtensionArray.from_storage(kind, storage), misfits
-    return fitted(column, kind)
-
-
-def _with_places(
-    columns: Sequence[pa.Array], schema: pa.Schema, said: Sequence[FailedRow]
-) -> pa.RecordBatch:
-    places = [
-        pa.array([row.source for row in said], pa.string()),
-        pa.array([row.row for row in said], pa.int64()),
-    ]
-    return pa.RecordBatch.from_arrays(
-        [*columns, *places], [*schema.names, SOURCE_COLUMN, ROW_COLUMN]
-    )
-
-
-class _Gathered:
-    """Rows and failures on their way into blocks."""
-
-    def __init__(self, maker: BlockMaker, schema: pa.Schema) -> None:
-        self._maker = maker
-        self._schema = schema
-        self._batches: list[pa.RecordBatch] = []
-        self._failures: list[Failure] = []
-        self._rows = self._bytes = 0
-
-    @property
-    def is_full(self) -> bool:
-        return self._rows >= BLOCK_ROWS or self._bytes >= BLOCK_BYTES
-
-    def add(self, found: pa.RecordBatch | Failure) -> None:
-        if isinstance(found, Failure):
-            self._failures.append(found)
-            self._rows += 1
-            return
-        self._batches.append(pa.RecordBatch.from_arrays(found.columns, schema=self._schema))
-        self._rows += found.num_rows
-        self._bytes += found.nbytes
-
-    def block(self) -> Block:
-        whole = pa.Table.from_batches(self._batches, self._schema).combine_chunks().to_batches()
-        failures, self._failures = self._failures, []
-        self._batches, self._rows, self._bytes = [], 0, 0
-        if not whole:
-            return self._maker.failed(failures)
-        (batch,) = whole
-        columns = batch.select(batch.schema.names[:-2])
-        rows = batch.column(ROW_COLUMN).to_numpy()
-        return self._maker.block(columns, rows, failures, batch.column(SOURCE_COLUMN))
-
-    def last(self) -> Block:
-        return self._maker.last()

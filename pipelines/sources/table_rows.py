@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.sources.origins import Origin
-from pipelines.sources.parquet import Rows, misfit_column
+from pipelines.sources.parquet import misfit_column
+from pipelines.sources.parquet_rows import Rows
 from transforms.failures import Failure
 from transforms.matching import RESERVED_COLUMNS
 
