@@ -10,11 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.image_padding import with_padding
+from pipelines.sinks.base import Sink, SinkError
 from pipelines.sources.base import Source
 from pipelines.splits import Split
 from transforms.block import Block
 from transforms.column_types import is_image
+from transforms.elements import batch_failures
 from transforms.engine.stage_times import DECODE, READ, STAGE_TIMES
+from transforms.scoring import FailedRow
 
 
 class ReadDoFn(beam.DoFn):
@@ -40,6 +43,29 @@ class ReadDoFn(beam.DoFn):
         for field in free:
             batch = with_free_shape(batch, field)
         return batch if self._padded is None else with_padding(batch, self._padded)
+
+
+def without_misfits(block: Block, sink: Sink, kept: Sequence[str]) -> Block:
+    """The block with rows failed that the output's format cannot hold; before they are scored.
+
+    Args:
+      block: as it is read.
+      sink: the format.
+      kept: columns that go to the output; what a model gives fits whole or not at all.
+    """
+    misfits = sink.misfits(block.batch.select(list(kept)))
+    if not misfits:
+        return block
+    failed = [
+        FailedRow(row, "convert", SinkError.__name__, misfits[row]) for row in sorted(misfits)
+    ]
+    fits = np.ones(block.batch.num_rows, bool)
+    fits[list(misfits)] = False
+    return dataclasses.replace(
+        block,
+        batch=block.batch.filter(pa.array(fits)),
+        failures=(*block.failures, *batch_failures(block.batch, failed)),
+    )
 
 
 def without_images(block: Block, name: str) -> Block:

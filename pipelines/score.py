@@ -28,7 +28,7 @@ from pipelines.planned_inputs import PlannedInputs
 from pipelines.planned_splits import PlannedSplits, UncommittedDoFn
 from pipelines.profiling import ProfileDoFn
 from pipelines.progress import ProgressDoFn
-from pipelines.read_stage import ReadDoFn, without_images
+from pipelines.read_stage import ReadDoFn, without_images, without_misfits
 from pipelines.resume import committed_splits, warn_of_another_run
 from pipelines.retrying import OutageError, is_outage
 from pipelines.runs import Run, end_run, start_run
@@ -177,6 +177,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> Any:
         | "Spread" >> beam.Reshuffle()
         | "Uncommitted" >> beam.ParDo(UncommittedDoFn(job.folder.path, job.sink, plan_id))
         | "Read" >> beam.ParDo(ReadDoFn(source, job.feeding.padded, run_name))
+        | "Fit" >> beam.Map(without_misfits, job.sink, job.feeding.kept)
         | "Predict" >> job.predict
     )
     if source.gives_images and IMAGE_COLUMN not in job.feeding.kept:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
@@ -51,6 +53,29 @@ def encode_examples(batch: pa.RecordBatch) -> list[bytes]:
     return RecordBatchToExamplesEncoder().encode(flat)
 
 
+def inner_nulls(name: str, column: pa.Array) -> dict[int, str]:
+    """Rows of a column that no tf.Example holds, and why: a list of theirs holds a null.
+
+    Args:
+      name: of the column, for the message.
+      column: of a type that `check_encodable` takes.
+    """
+    array = without_encodings(column)
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    rows: set[int] = set()
+    for offsets, values in list(_levels(array))[1:]:
+        if values.null_count:
+            nulls = values.is_null().to_numpy(zero_copy_only=False)
+            before = np.concatenate([[0], np.cumsum(nulls)])
+            has_null = (before[offsets[1:]] > before[offsets[:-1]]) & valid
+            rows.update(np.flatnonzero(has_null).tolist())
+    message = (
+        f"expected lists without nulls in column '{name}': a tf.Example holds none. Received: a "
+        "list with a null. Pass --keep without it, or --output_format parquet."
+    )
+    return dict.fromkeys(sorted(rows), message)
+
+
 def _feature_lists(name: str, column: pa.Array) -> pa.LargeListArray:
     """Any column as flat lists of the three types that the encoder takes."""
     nulls = without_encodings(column).is_null()
@@ -62,9 +87,15 @@ def _feature_lists(name: str, column: pa.Array) -> pa.LargeListArray:
 
 def _flat(name: str, column: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """Where each row's values start in the leaf array, and that array."""
-    array = without_encodings(column)
+    for row, message in inner_nulls(name, column).items():
+        raise ExampleError(f"{message} It is row {row} of a batch.")
+    return list(_levels(without_encodings(column)))[-1]
+
+
+def _levels(array: pa.Array) -> Iterator[tuple[np.ndarray, pa.Array]]:
+    """Where each row's values start and these values: rows themselves, then lists inwards."""
     offsets = np.arange(len(array) + 1)
-    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    yield offsets, array
     while is_list(array.type) or pat.is_fixed_size_list(array.type):
         if pat.is_fixed_size_list(array.type):
             size = array.type.list_size
@@ -75,22 +106,7 @@ def _flat(name: str, column: pa.Array) -> tuple[np.ndarray, pa.Array]:
             first, last = int(child_offsets[0]), int(child_offsets[-1])
             offsets = child_offsets[offsets] - first
         array = without_encodings(array.values.slice(first, last - first))
-        _refuse_inner_nulls(name, array, offsets, valid)
-    return offsets, array
-
-
-def _refuse_inner_nulls(name: str, array: pa.Array, offsets: np.ndarray, valid: np.ndarray) -> None:
-    if not array.null_count:
-        return
-    nulls = array.is_null().to_numpy(zero_copy_only=False)
-    before = np.concatenate([[0], np.cumsum(nulls)])
-    rows = np.flatnonzero((before[offsets[1:]] > before[offsets[:-1]]) & valid)
-    if len(rows):
-        raise ExampleError(
-            f"expected lists without nulls in column '{name}': tf.Example holds none. Received: "
-            f"a null in row {rows[0]} of a batch. Pass --keep without it, or "
-            "--output_format parquet."
-        )
+        yield offsets, array
 
 
 def _leaf(name: str, leaf: pa.Array) -> pa.Array:

@@ -88,6 +88,14 @@ class Sink(abc.ABC):
     def refusal(self, data_type: pa.DataType) -> str | None:
         """Why the format cannot hold columns of a (plain) type; None where it can."""
 
+    def misfits(self, batch: pa.RecordBatch) -> dict[int, str]:
+        """Rows with a value that the format cannot hold, and why; most hold all of a type.
+
+        Args:
+          batch: columns that `check_schema` takes.
+        """
+        return {}
+
     @abc.abstractmethod
     def open(self, stream: ByteStream, schema: pa.Schema) -> PartWriter:
         """Starts a part with the given columns; a part without rows is valid too."""

@@ -37,6 +37,15 @@ class TFRecordSink(Sink):
             return "a tf.Example has int64, which cannot hold every uint64"
         return None
 
+    def misfits(self, batch: pa.RecordBatch) -> dict[int, str]:
+        """Rows with a null inside of a list."""
+        from transforms.example_encoding import inner_nulls
+
+        misfits: dict[int, str] = {}
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            misfits = inner_nulls(name, column) | misfits
+        return misfits
+
     def open(self, stream: ByteStream, schema: pa.Schema) -> PartWriter:
         """Starts a part; one without rows is an empty file."""
         return _TFRecordWriter(stream)

@@ -467,6 +467,30 @@ def test_bad_rows_cost_themselves_alone(made, tmp_path: Path):
     assert failed[11]["record"] == b"{not json"
 
 
+def test_rows_that_the_output_cannot_hold_fail_alone(made, tmp_path: Path):
+    spec, reference = made(mlp_keras)
+    rows = reference.rows(6)
+    lines = [
+        {"id": i, "features": row.tolist(), "tags": [f"t{i}"] * (i % 3)}
+        for i, row in enumerate(rows["features"])
+    ]
+    lines[1]["tags"] = ["a", None]
+    path = write_jsonl(tmp_path / "in.jsonl", lines)
+    assert score(spec, path, tmp_path / "out", "--output_format", "tfrecord") == 0
+    assert succeeded(tmp_path / "out", 6, failed=1)
+    good = [0, 2, 3, 4, 5]
+    found = read_rows(tmp_path / "out", "tfrecord")
+    assert [int(row["id"]) for row in found] == good
+    np.testing.assert_allclose(column(found, "scores"), reference(rows)["scores"][good], atol=1e-6)
+    [failed] = read_failed(tmp_path / "out")
+    assert (failed["id"], failed["_stage"], failed["tags"]) == (1, "convert", ["a", None])
+    assert failed["features"] == lines[1]["features"]
+    assert "without nulls in column 'tags'" in failed["_message"]
+    without = ("--output_format", "tfrecord", "--keep", "id")
+    assert score(spec, path, tmp_path / "without", *without) == 0
+    assert succeeded(tmp_path / "without", 6)
+
+
 def test_failed_rows_are_an_input_of_their_own(made, tmp_path: Path):
     spec, reference = made(mlp_keras)
     rows = reference.rows(3)["features"]
