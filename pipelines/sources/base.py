@@ -289,14 +289,14 @@ def own_columns(schema: pa.Schema, path: str) -> pa.Schema:
       path: the file, for messages.
 
     Raises:
-      InputError: `_source` or `_row` stand in another table, or two columns share a name.
+      InputError: some of them stand in another table, or two columns share a name.
     """
     if not is_failed_table(schema.names):
-        taken = set(schema.names) & {SOURCE_COLUMN, ROW_COLUMN}
+        taken = set(schema.names) & set(RESERVED_COLUMNS)
         if taken:
             raise InputError(
-                f"expected input columns other than {SOURCE_COLUMN} and {ROW_COLUMN}, which the "
-                f"output gets. Received: {', '.join(sorted(taken))} in {path}. "
+                f"expected input columns other than {', '.join(RESERVED_COLUMNS)}, which outputs "
+                f"and tables of failed rows get. Received: {', '.join(sorted(taken))} in {path}. "
                 "Rename or drop them where the input is written."
             )
         return checked_names(schema, path)
