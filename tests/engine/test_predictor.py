@@ -257,9 +257,9 @@ def test_a_column_that_changes_its_length_is_traced_once_more(
 def test_more_entries_than_rows_are_not_taken_for_rows(
     opened: Callable[..., Predictor], replicas: Replicas
 ) -> None:
-    predictor = opened(
-        Model(lambda inputs: {"both": tf.concat([inputs["x"], -inputs["x"]], axis=0)}, X), replicas
-    )
+    free = TensorField("x", "float32", (None,))
+    call = Model(lambda inputs: {"both": tf.concat([inputs["x"], -inputs["x"]], axis=0)}, free)
+    predictor = opened(call, replicas)
     with pytest.raises(SetupError, match="expected output 'both' with one entry for each row"):
         predictor.predict({"x": rows_of(40)})
 
@@ -285,13 +285,45 @@ def test_rows_are_not_held_back_for_a_group_that_waits_for_room() -> None:
 def test_a_model_that_does_not_keep_rows_stops_everything(
     opened: Callable[..., Predictor], replicas: Replicas
 ) -> None:
-    predictor = opened(Model(lambda inputs: {"mean": inputs["x"][:1]}, X), replicas, rows=64)
+    free = TensorField("x", "float32", (None,))
+    predictor = opened(Model(lambda inputs: {"mean": inputs["x"][:1]}, free), replicas, rows=64)
     futures = [predictor.submit({"x": rows_of(40)}) for _ in range(3)]
     for future in futures:
         with pytest.raises(SetupError, match="expected output 'mean' with one entry for each row"):
             future.result()
     with pytest.raises(RuntimeError, match="expected an open predictor"):
         predictor.submit({"x": rows_of(1)})
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda x: x[:3], r"output '\w+' with one entry for each row. Received: shape \[3\b"),
+        (lambda x: tf.concat([x, x], axis=0), r"output '\w+' with one entry for each row"),
+        (lambda x: tf.zeros([3, 4]), r"return 'x' with one entry for each row.*shape \[3, 4\]"),
+        (lambda x: tf.reduce_sum(x) + 1, r"return 'x' with one entry for each row.*shape \[\]"),
+        (lambda x: x[:, :3], r"return 'x' as float32\[\?,4\].*Received: float32\[\?,3\]"),
+    ],
+)
+def test_preprocessing_of_other_shapes_is_refused_before_the_first_row(
+    opened: Callable[..., Predictor],
+    replicas: Replicas,
+    prepare: Callable[[tf.Tensor], tf.Tensor],
+    message: str,
+) -> None:
+    with pytest.raises(SetupError, match=message):
+        opened(Model(linear, X), replicas, fields=[X], preprocess=prepare)
+
+
+def test_rows_that_a_model_passes_over_are_only_missed_among_real_ones(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    call = Model(lambda inputs: {"y": inputs["x"][tf.reduce_sum(inputs["x"], axis=1) > 0]}, X)
+    predictor = opened(call, replicas)
+    values = np.ones((20, 4), np.float32)
+    np.testing.assert_array_equal(predictor.predict({"x": values}).outputs["y"], values)
+    with pytest.raises(SetupError, match="expected output 'y' with one entry for each row"):
+        predictor.predict({"x": np.arange(-40, 40, dtype=np.float32).reshape(20, 4)})
 
 
 def test_what_does_not_trace_is_refused_at_once(replicas: Replicas) -> None:

@@ -19,6 +19,9 @@ from tests.pipelines.inputs import write_jsonl, write_parquet, write_png
 pytestmark = pytest.mark.usefixtures("logical_cpus")
 
 PREPARE = """
+import tensorflow as tf
+
+
 def stack(a, b):
     return a
 
@@ -29,6 +32,14 @@ def image(image):
 
 def deeper(features):
     return features[:, None]
+
+
+def fewer(id):
+    return tf.repeat(tf.cast(id, tf.float32)[:, None], 8, axis=1)[:3]
+
+
+def narrower(id):
+    return tf.cast(id, tf.float32)[:, None] + tf.zeros([3])
 """
 
 
@@ -116,6 +127,10 @@ CASES: list[tuple[dict[str, str], list[str]]] = [
     ]),
     ({"preprocess": "{place}/prepare.py:deeper"}, [
         "expected the model to take features", "(None, 1, None)",
+    ]),
+    ({"preprocess": "{place}/prepare.py:fewer"}, ["'scores' with one entry for each row"]),
+    ({"preprocess": "{place}/prepare.py:narrower"}, [
+        "expected preprocess to return 'features' as float32[?,8]. Received: float32[?,3]",
     ]),
     # The output.
     ({"output": "file"}, ["which is a file"]),

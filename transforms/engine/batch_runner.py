@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from transforms.engine.arrays import field_row_bytes, no_rows
-from transforms.engine.errors import SetupError
 from transforms.engine.host_tensors import to_array
 from transforms.engine.ladder import padded_rows
 from transforms.engine.memory_guard import MemoryGuard
@@ -21,7 +20,7 @@ from transforms.engine.signature import TensorField
 from transforms.engine.sizing import Sizes
 from transforms.engine.slicing import Columns, count_rows, gather, pad, slice_for_replicas
 from transforms.engine.stage_times import GATHER, HOST_TO_DEVICE, STAGE_TIMES, STEP
-from transforms.engine.step import CallableModel, Preprocess, Step, Tensors
+from transforms.engine.step import CallableModel, Preprocess, Step, Tensors, check_rows
 from transforms.engine.traces import Traces
 from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
 
@@ -151,7 +150,8 @@ class BatchRunner:
             slices = [
                 {name: to_array(tensor) for name, tensor in outputs.items()} for outputs in read
             ]
-        _check_rows(slices, batch.padded // self.replicas.count)
+        for outputs in slices:
+            check_rows(outputs, batch.padded // self.replicas.count)
         self.statistics.rows += rows
         with STAGE_TIMES.stage(GATHER):
             return gather(slices, rows)
@@ -194,14 +194,3 @@ class BatchRunner:
             self.probe_memory()
             self.run_first()
         return step
-
-
-def _check_rows(slices: Sequence[Columns], rows: int) -> None:
-    for outputs in slices:
-        for name, values in outputs.items():
-            if values.shape[:1] != (rows,):
-                raise SetupError(
-                    f"expected output {name!r} with one entry for each row. Received: shape "
-                    f"{list(values.shape)} for {rows} rows. "
-                    "Only models that score row by row can be run."
-                )

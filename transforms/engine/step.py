@@ -265,6 +265,21 @@ class Step:
             ) from error
 
 
+def check_rows(outputs: Mapping[str, Any], rows: int) -> None:
+    """Whether what a replica gave for some rows has an entry for each.
+
+    Raises:
+      SetupError: it has not.
+    """
+    for name, values in outputs.items():
+        if tuple(values.shape[:1]) != (rows,):
+            raise SetupError(
+                f"expected output {name!r} with one entry for each row. Received: shape "
+                f"{list(values.shape)} for {rows} rows. "
+                "Only models, and preprocessing, that work row by row can be run."
+            )
+
+
 def _writes_variables(function: Any) -> bool:
     """Whether the model keeps state: a variable may take an input's memory over."""
     names = operation_names(function.graph.as_graph_def())
@@ -288,10 +303,29 @@ def _as_input(value: Any, field: TensorField) -> Any:
     """What the preprocessing returned, in the dtype that the model takes.
 
     Keras casts whatever it gets; a SavedModel's graph fails on it, row by row.
+
+    Raises:
+      SetupError: it is known by now that it does not fit, or has not as many rows.
     """
     import tensorflow as tf
 
-    if not tf.is_tensor(value) or value.dtype.name == field.dtype:
+    if not tf.is_tensor(value):
+        return value
+    shape = value.shape
+    if shape.rank == 0 or (shape.rank is not None and shape[0] is not None):
+        raise SetupError(
+            f"expected preprocess to return {field.name!r} with one entry for each row. Received: "
+            f"shape {shape.as_list()} however many rows there are. Keep the first dimension."
+        )
+    # Of another rank: Keras adds or drops a last dimension of one.
+    expected = tf.TensorShape(field.shape)
+    if shape[1:].rank == expected.rank and not shape[1:].is_compatible_with(expected):
+        raise SetupError(
+            f"expected preprocess to return {field.name!r} as {field}. Received: "
+            f"{TensorField(field.name, value.dtype.name, tuple(shape.as_list()[1:]))}. "
+            "Return what the model takes."
+        )
+    if value.dtype.name == field.dtype:
         return value
     target = tf.as_dtype(field.dtype)
     if tf.string in (value.dtype, target) or (value.dtype.is_floating and not target.is_floating):

@@ -10,7 +10,7 @@ from transforms.engine.arrays import made_up_rows
 from transforms.engine.errors import SetupError, describe, is_out_of_memory
 from transforms.engine.ladder import ladder
 from transforms.engine.slicing import slice_for_replicas
-from transforms.engine.step import Step
+from transforms.engine.step import Step, check_rows
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,6 +43,9 @@ def warm_up(step: Step, replicas: int, limit: int) -> WarmUp | None:
     Returns:
       The pure model's rate with the largest batch that was run; None where the model does
       not take rows of zeros or empty strings, as one that parses records does not.
+
+    Raises:
+      SetupError: some of the rows have an output, and others none.
     """
     until = time.perf_counter() + _BUDGET_SECONDS
     rows = replicas
@@ -73,7 +76,14 @@ def run_made_up_rows(step: Step, rows: int, replicas: int) -> float:
     columns = {field.name: made_up_rows(field, rows) for field in step.fields}
     slices = slice_for_replicas(columns, replicas)
     started = time.perf_counter()
-    for outputs in step(slices):
+    ran = step(slices)
+    for outputs in ran:
         for tensor in outputs.values():
             tensor.numpy()
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    for outputs in ran:
+        # Without any rows left the model may only pass over zeros.
+        check_rows(
+            {name: value for name, value in outputs.items() if value.shape[0]}, rows // replicas
+        )
+    return seconds
