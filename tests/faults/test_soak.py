@@ -71,6 +71,15 @@ def test_a_process_that_was_given_memory_may_fill_it() -> None:
     assert not is_flat(growth(filling) | {"mib_given": 930})
 
 
+@pytest.mark.parametrize("jobs", [13, 50])
+def test_a_jvm_may_start_threads_but_not_one_each_job(jobs: int) -> None:
+    steady = {"bytes": 900 << 20, "threads": 70, "files": 6}
+    settling = [steady | {"threads": 70 + job // 3} for job in range(jobs)]
+    leaking = [steady | {"threads": 70 + job} for job in range(jobs)]
+    assert is_flat(growth(settling) | {"mib_given": 1000})
+    assert not is_flat(growth(leaking) | {"mib_given": 1000})
+
+
 @pytest.mark.parametrize("draw", [draw_local, draw_flink])
 def test_a_seed_stands_for_its_trials(draw: Callable[[random.Random], Trial]) -> None:
     first, second = ([draw(random.Random(7)) for _ in range(3)] for _ in range(2))

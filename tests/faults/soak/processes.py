@@ -13,6 +13,8 @@ from typing import Any
 
 # What a process may gain from its first settled jobs to its last; memory settles slowly.
 _MOST_THREADS, _MOST_FILES, _MOST_MIB, _MOST_MIB_PER_JOB = 2, 2, 20.0, 0.1
+# A JVM starts its pools' threads when it first needs them; a leak is one a job, or more.
+_MOST_JVM_THREADS_PER_JOB = 0.5
 # Nothing is settled after fewer jobs.
 _FEWEST_JOBS = 10
 
@@ -71,6 +73,7 @@ def growth(after_each: Sequence[dict[str, int]]) -> dict[str, Any]:
         "mib_first": round(first_mib, 1),
         "mib_last": round(last_mib, 1),
         "mib_grown": round(last_mib - first_mib, 1),
+        "threads": [figures["threads"] for figures in after_each],
         "threads_first": least(early, "threads"),
         "threads_last": least(late, "threads"),
         "files_first": least(early, "files"),
@@ -82,13 +85,15 @@ def is_flat(grown: dict[str, Any]) -> bool:
     """Whether a process that ran job after job kept nothing of them, or ran too few to say."""
     if grown["jobs"] < _FEWEST_JOBS:
         return True
+    most_threads: float = _MOST_THREADS
     if "mib_given" in grown:
         fits = grown["mib_last"] <= grown["mib_given"]
+        most_threads += _MOST_JVM_THREADS_PER_JOB * grown["jobs"]
     else:
         fits = grown["mib_grown"] <= _MOST_MIB + _MOST_MIB_PER_JOB * grown["jobs"]
     return bool(
         fits
-        and grown["threads_last"] - grown["threads_first"] <= _MOST_THREADS
+        and grown["threads_last"] - grown["threads_first"] <= most_threads
         and grown["files_last"] - grown["files_first"] <= _MOST_FILES)
 
 
