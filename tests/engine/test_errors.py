@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from transforms.engine.errors import describe, is_out_of_memory
+from transforms.engine.errors import (
+    describe,
+    is_consequence,
+    is_out_of_memory,
+    may_be_the_device,
+)
 
 OUT_OF_MEMORY = [
     tf.errors.ResourceExhaustedError(
@@ -84,6 +89,35 @@ def test_a_description_has_no_stack() -> None:
     assert described.error == "InvalidArgumentError"
     assert described.message.startswith("assertion failed: [not positive")
     assert "File" not in described.message
+
+
+ROOTS = """2 root error(s) found.
+  (0) CANCELLED:  Function was cancelled before it was started
+\t [[{{node replica_1/Call}}]]
+  (1) INVALID_ARGUMENT:  assertion failed: [not positive] [two
+lines]
+\t [[{{node replica_2/Assert}}]]
+0 successful operations.
+1 derived errors ignored. [Op:__inference_step_82]"""
+
+
+@pytest.mark.parametrize("kind", [tf.errors.CancelledError, tf.errors.InvalidArgumentError])
+def test_of_several_errors_the_cause_is_described(kind: type[tf.errors.OpError]) -> None:
+    error = kind(None, None, f"Graph execution error:\n\n{ROOTS}")
+    described = describe(error)
+    assert described.error == "InvalidArgumentError"
+    assert described.message == (
+        "assertion failed: [not positive] [two\nlines]\n\t [[{{node replica_2/Assert}}]]"
+    )
+    assert not is_consequence(error)
+    assert not may_be_the_device(error)
+
+
+def test_of_consequences_alone_the_first_is_described() -> None:
+    error = tf.errors.CancelledError(None, None, ROOTS.replace("INVALID_ARGUMENT", "CANCELLED"))
+    assert describe(error).message.startswith("Function was cancelled before it was started")
+    assert is_consequence(error)
+    assert is_consequence(tf.errors.CancelledError(None, None, "RecvAsync is cancelled."))
 
 
 def test_a_long_message_is_cut() -> None:

@@ -315,6 +315,19 @@ def test_preprocessing_of_other_shapes_is_refused_before_the_first_row(
         opened(Model(linear, X), replicas, fields=[X], preprocess=prepare)
 
 
+def test_a_row_that_fails_on_several_devices_tells_the_cause(
+    opened: Callable[..., Predictor], replicas: Replicas
+) -> None:
+    predictor = opened(Model(fails_on_negative, X), replicas, rows=24)
+    values = np.abs(rows_of(96))
+    bad = range(0, 96, 3)
+    values[bad] = -1
+    errors = predictor.predict({"x": values}).errors
+    assert list(errors) == list(bad)
+    assert {error.error for error in errors.values()} == {"InvalidArgumentError"}
+    assert {error.message[:29] for error in errors.values()} == {"assertion failed: [a bad row."}
+
+
 def test_rows_that_a_model_passes_over_are_only_missed_among_real_ones(
     opened: Callable[..., Predictor], replicas: Replicas
 ) -> None:

@@ -70,10 +70,38 @@ _STACK = re.compile(
 )
 
 
+# How TensorFlow lists what went wrong in a step that failed in several places.
+_ROOT = re.compile(
+    r"^  \(\d+\) ([A-Z_]+):[ ]*(.*?)(?=^  \(\d+\) [A-Z_]+:|^\d+ successful operations|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+_CANCELLED = "CancelledError"
+
+
 def describe(error: BaseException) -> InferenceError:
-    """The error as a failure record says it: without stacks, at most 500 characters."""
+    """The error as a failure record says it: without stacks, at most 500 characters.
+
+    Of several errors of one step it is the first that is no consequence of another.
+    """
     message = _STACK.sub("", str(getattr(error, "message", None) or error)).strip()
-    return InferenceError(type(error).__name__, message[:_MESSAGE_CHARACTERS])
+    described = InferenceError(type(error).__name__, message)
+    if "root error(s) found" in message:
+        roots = [
+            InferenceError(_class_of(code), text.strip()) for code, text in _ROOT.findall(message)
+        ]
+        causes = [root for root in roots if root.error != _CANCELLED]
+        described = next(iter(causes or roots), described)
+    return described._replace(message=described.message[:_MESSAGE_CHARACTERS])
+
+
+def is_consequence(error: BaseException) -> bool:
+    """Whether a step says only that it was given up, not for what: another try may say it."""
+    return describe(error).error == _CANCELLED
+
+
+def _class_of(code: str) -> str:
+    """The class of TensorFlow's errors with a code such as `INVALID_ARGUMENT`."""
+    return code.title().replace("_", "") + "Error"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -95,4 +123,4 @@ def may_be_the_device(error: BaseException) -> bool:
 
     What a row is to blame for TensorFlow calls an invalid argument, or names as precisely.
     """
-    return type(error).__name__ in _CARRIERS | {"DataLossError", "UnavailableError"}
+    return describe(error).error in _CARRIERS | {"DataLossError", "UnavailableError"}

@@ -13,6 +13,7 @@ from transforms.engine.errors import (
     InferenceError,
     SetupError,
     describe,
+    is_consequence,
     is_out_of_memory,
     may_be_the_device,
 )
@@ -24,6 +25,9 @@ _LOG = logging.getLogger(__name__)
 
 # Another process may be about to give memory back.
 WAITS_SECONDS = (1.0, 5.0, 30.0)
+
+# Which of several devices' errors a step has is chance.
+_MORE_TRIES = 5
 
 Outputs = dict[str, np.ndarray]
 Failed = dict[int, InferenceError]
@@ -100,6 +104,13 @@ class Recovery:
                 return self._in_pieces(columns, min(rows, self._sizer.rows_for(row_bytes)))
             return self._wait(columns, error)
         if rows == 1:
+            for _ in range(_MORE_TRIES if is_consequence(error) else 0):
+                try:
+                    return self._run(columns), {}
+                except Exception as again:
+                    error = again
+                if not is_consequence(error):
+                    return self.predict(columns, error)
             self._check_devices(error)
             return self._no_outputs(columns), {0: describe(error)}
         return self._in_pieces(columns, (rows + 1) // 2)
