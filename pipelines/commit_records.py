@@ -49,7 +49,11 @@ def read_commit(
     path = folder.commit(split)
     if size_of(path) is None:
         return None
-    data = storage.read_existing(path)
+    try:
+        data = storage.read_existing(path)
+    except FileNotFoundError:
+        # Another attempt or run found since then that it does not hold.
+        return None
     try:
         record: dict[str, Any] = json.loads(data)
         if record["split"] != split:
@@ -66,6 +70,9 @@ def read_commit(
         if record["failed"]:
             _compare(record["failed_part"], folder.failed_part(split), record["failed"],
                      ParquetSink(), content, size_of)
+    except FileNotFoundError as error:
+        raise CommitError(
+            f"expected the files of split {split}, as committed. Received: {error}.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CommitError(f"expected a commit record in {path}. Received: {error!r}.") from error
     return record

@@ -205,13 +205,7 @@ def sizes_in(folder: str, start: str = "") -> dict[str, int]:
       start: of the names that are wanted.
     """
     if is_local(folder):
-        if not os.path.isdir(folder):
-            return {}
-        with os.scandir(folder) as entries:
-            return {
-                join(folder, entry.name): entry.stat().st_size
-                for entry in entries
-                if entry.name.startswith(start) and entry.is_file()}
+        return {path: status.st_size for path, status in _local_files(folder, start)}
     return {
         metadata.path: metadata.size_in_bytes for metadata in _listed(join(folder, f"{start}*"))}
 
@@ -226,17 +220,24 @@ def times_in(folder: str, start: str = "") -> dict[str, float]:
       start: of the names that are wanted.
     """
     if is_local(folder):
-        if not os.path.isdir(folder):
-            return {}
-        with os.scandir(folder) as entries:
-            return {
-                join(folder, entry.name): entry.stat().st_mtime
-                for entry in entries
-                if entry.name.startswith(start) and entry.is_file()}
+        return {path: status.st_mtime for path, status in _local_files(folder, start)}
     return {
         metadata.path: metadata.last_updated_in_seconds
         for metadata in _listed(join(folder, f"{start}*"))
         if metadata.last_updated_in_seconds}
+
+
+def _local_files(folder: str, start: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Files directly in a folder; others may be at work there, so that any may go meanwhile."""
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.name.startswith(start) and entry.is_file():
+                    yield join(folder, entry.name), entry.stat()
 
 
 def _listed(pattern: str, limit: int | None = None) -> list[Any]:

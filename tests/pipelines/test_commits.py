@@ -306,6 +306,17 @@ def test_a_split_that_is_not_committed_reads_as_none(tmp_path: Path) -> None:
     assert read_commit(OutputFolder(str(tmp_path)), "00000", PARQUET) is None
 
 
+def test_reading_a_commit_whose_files_go_meanwhile(tmp_path: Path) -> None:
+    committer(tmp_path).add(block(0, [0], total=1))
+    folder = OutputFolder(str(tmp_path))
+    sizes = folder.sizes()
+    (tmp_path / PART).unlink()
+    with pytest.raises(CommitError, match=PART):
+        read_commit(folder, "00000", PARQUET, size_of=sizes.get)
+    (tmp_path / RECORD).unlink()
+    assert read_commit(folder, "00000", PARQUET, size_of=sizes.get) is None
+
+
 def child(script: str, *arguments: str) -> int:
     """Runs a script in a process of its own; returns its exit status."""
     root = str(Path(__file__).parents[2])

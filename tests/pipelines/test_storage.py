@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import pytest
@@ -11,6 +14,8 @@ import pytest
 from pipelines import storage
 from pipelines.pending_file import PendingFile, write_at_once
 from tests.pipelines.memory_filesystem import MemoryFileSystem
+
+Listing = Callable[[str], dict[str, Any]]
 
 KINDS = ("local", MemoryFileSystem.scheme())
 
@@ -108,3 +113,34 @@ def test_many_files_are_deleted_at_once(folder: str) -> None:
     paths = [put(storage.join(folder, f"{index}"), b"") for index in range(100)]
     storage.delete([*paths, storage.join(folder, "none")])
     assert list(storage.list_files(folder)) == []
+
+
+@pytest.mark.parametrize("listed", [storage.sizes_in, storage.times_in])
+def test_files_that_go_while_their_folder_is_listed(tmp_path: Path, listed: Listing) -> None:
+    going = tmp_path / "going"
+    stay = put(str(going / "stays"), b"1")
+    names = [going / f"goes-{number}" for number in range(50)]
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            for name in names:
+                name.touch()
+            for name in names:
+                name.unlink()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        # One of 150 listings met a file on its way out.
+        for _ in range(5_000):
+            assert stay in listed(str(going))
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("listed", [storage.sizes_in, storage.times_in])
+def test_folders_that_are_none_have_no_files(tmp_path: Path, listed: Listing) -> None:
+    assert listed(str(tmp_path / "none")) == {}
+    assert listed(put(str(tmp_path / "file"), b"")) == {}
