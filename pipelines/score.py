@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import dataflow, storage
-from pipelines.beam_options import pipeline_options, read_in_threads, worker_place
+from pipelines.beam_options import WorkerPlace, pipeline_options, read_in_threads, worker_place
 from pipelines.commit_stage import CommitDoFn, FinishJob
 from pipelines.errors import CommandError
 from pipelines.finish import finish_job
@@ -84,7 +84,7 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
         job = None
         try:
             pipeline = _pipeline(beam_options)
-            job = check_job(options, workers=workers, started_at=started_at)
+            job = _checked(options, workers, started_at)
             if isinstance(job, CommittedJob):
                 outcome = _finish(job, started_at)
             else:
@@ -106,6 +106,18 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
         # What `--overwrite` was for is gone; the splits that hold stay.
         options = dataclasses.replace(options, overwrite=False)
         started_at = time.time()
+
+
+def _checked(
+    options: ScoreOptions, workers: WorkerPlace, started_at: float
+) -> Job | CommittedJob:
+    try:
+        return check_job(options, workers=workers, started_at=started_at)
+    except OSError as error:
+        raise CommandError(
+            f"expected storage that can be reached. Received: {type(error).__name__}: {error}. "
+            "Give the same command again when it can."
+        ) from error
 
 
 def _committed(job: Job | CommittedJob | None) -> int:
@@ -150,18 +162,18 @@ def _finish(job: CommittedJob, started_at: float) -> _Outcome:
     if job.options.dry_run:
         sys.stdout.write(f"{done}\n")
         return _Outcome(EXIT_DONE)
-    if job.finished:
-        sys.stdout.write(f"{done}, and the job has succeeded\n")
-        report = json.loads(storage.read_existing(job.folder.report))
-    else:
-        sys.stdout.write(f"{done}\n")
-        run_of_job = _start_run(job.folder, job.options, started_at, detached=False)
-        try:
+    try:
+        if job.finished:
+            sys.stdout.write(f"{done}, and the job has succeeded\n")
+            report = json.loads(storage.read_existing(job.folder.report))
+        else:
+            sys.stdout.write(f"{done}\n")
+            run_of_job = _start_run(job.folder, job.options, started_at, detached=False)
             report = finish_job(job.plan, job.folder)
-        except (OSError, OutageError) as error:
-            _LOG.error("the job could not be finished: %s: %s", type(error).__name__, error)
-            return _Outcome(EXIT_FAILED, is_outage(error), is_outage(error))
-        _end_run(job.folder, run_of_job, EXIT_DONE if report["succeeded"] else EXIT_FAILED)
+            _end_run(job.folder, run_of_job, EXIT_DONE if report["succeeded"] else EXIT_FAILED)
+    except (OSError, OutageError) as error:
+        _LOG.error("the job could not be finished: %s: %s", type(error).__name__, error)
+        return _Outcome(EXIT_FAILED, is_outage(error), is_outage(error))
     return _concluded(report, job.folder)
 
 

@@ -196,7 +196,9 @@ class CsvSource(Source):
         try:
             delimiter, header = facts["delimiter"], facts["header"]
             if not isinstance(delimiter, str) or not all(isinstance(n, str) for n in header):
-                raise TypeError("texts")
+                raise TypeError("expected texts")
+            if len(set(header)) < len(header):
+                raise TypeError("expected columns with names of their own")
             return dataclasses.replace(
                 self,
                 delimiter=self.delimiter or _delimiter(delimiter),
@@ -220,6 +222,12 @@ class CsvSource(Source):
         """Rows of single records."""
         dialect = self._dialect(path)
         maker = BlockMaker(Split(0, (path,)), self.columns_schema())
+        if not self.header:
+            message = "expected a record of a file with columns. Received: one without."
+            return maker.failed([
+                Failure(path, int(row), "decode", "CsvError", message, record)
+                for row, record in zip(rows, records, strict=True)
+            ])
         blocks = [
             self._block(maker, path, part)
             for part in parse_apart(records, rows, list(self.header), dialect)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.retrying import OutageError
+from pipelines.retrying import OutageError, outages_named
 from pipelines.sources.base import BlockMaker, InputError, ReadRequest, Source, SourcePlan
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_RECORD_BYTES,
@@ -247,9 +247,12 @@ def _read(
     try:
         if encoded is None:
             with STAGE_TIMES.stage(READ):
-                if image.is_named_by_data and storage.size_bytes(path) is None:
-                    # Opening a pipe would wait for ever.
-                    raise FileNotFoundError(f"there is no file {path}")
+                if image.is_named_by_data:
+                    with outages_named():
+                        is_there = storage.size_bytes(path) is not None
+                    if not is_there:
+                        # Opening a pipe would wait for ever.
+                        raise FileNotFoundError(f"there is no file {path}")
                 with storage.open_to_read(path) as file:
                     encoded = file.read(limits.file_bytes + 1)
     except OutageError:

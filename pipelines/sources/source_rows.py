@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.errors import CommandError
+from pipelines.retrying import OutageError, outages_named
 from pipelines.sources.base import Source
 from pipelines.sources.origins import Origin
 from pipelines.splits import Split, bare_name
@@ -17,9 +17,6 @@ from transforms.block import ROW_COLUMN, Block
 from transforms.failures import Failure
 
 _LOG = logging.getLogger(__name__)
-
-# What keeps a file, or what its table says of it, from being read. No outage, which passes.
-_REASONS = (OSError, ValueError, TypeError, CommandError, pa.ArrowException)
 
 
 def name_refusal(source: Source, path: str) -> str | None:
@@ -59,7 +56,11 @@ class SourceRows:
             return self._failure(row, *self._refusal)
         try:
             return self._find(row)
-        except _REASONS as error:
+        except OutageError:
+            # Its rows may be had later.
+            raise
+        # Tables say anything of files, and filesystems have errors of their own kinds.
+        except Exception as error:
             _LOG.warning("%s cannot be read again", self._path, exc_info=True)
             self._refusal = type(error).__name__, " ".join(str(error).split())
             return self._failure(row, *self._refusal)
@@ -79,8 +80,11 @@ class SourceRows:
                 f"Received: {refusal}."
             )
         try:
-            size = storage.size_bytes(self._path)
-        except _REASONS as error:
+            with outages_named():
+                size = storage.size_bytes(self._path)
+        except OutageError:
+            raise
+        except Exception as error:
             return type(error).__name__, " ".join(str(error).split())
         if size is None:
             return "FileNotFoundError", "the file is gone."
@@ -162,4 +166,5 @@ class _Held:
         at = int(np.searchsorted(self._rows, row))
         if self._block is None or at == len(self._rows) or self._rows[at] != row:
             return None
-        return self._block.batch.slice(at, 1)
+        # A copy: a slice of each block would hold them all.
+        return self._block.batch.take(pa.array([at]))

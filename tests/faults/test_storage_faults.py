@@ -10,15 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipelines import persistence, retrying
 from pipelines.cli import main
+from pipelines.retrying import OutageError
+from pipelines.sources.base import ReadRequest
+from pipelines.sources.images import IMAGE_SCHEMA, ImageFile, ImagesSource
+from pipelines.sources.jsonl import JsonLinesSource
+from pipelines.sources.origins import Origin
+from pipelines.sources.source_rows import SourceRows
+from pipelines.splits import Split
 from tests.faults.flaky_filesystem import FlakyFileSystem
 from tests.faults.kill_points import ROOT
 from tests.filesystem import ShelfFileSystem
 from tests.models import mlp_keras
-from tests.pipelines.inputs import write_parquet
+from tests.pipelines.inputs import write_jsonl, write_parquet
 from tests.pipelines.outputs import column, read_report, read_rows
 from tests.references import Reference
 
@@ -110,6 +118,18 @@ def test_a_write_that_breaks_off_is_done_again(
     assert not (out / "_mirrorbeam/tmp").exists() or not list((out / "_mirrorbeam/tmp").iterdir())
 
 
+def test_storage_that_fails_between_two_runs_is_waited_for(
+    tmp_path: Path, reference: Reference, caplog: pytest.LogCaptureFixture
+):
+    rows = write_inputs(tmp_path, reference)
+    # The first finish, the count behind it and the second run's look at what is committed.
+    FlakyFileSystem.fail(only="/commits/", match=5 * 3)
+    assert main([*arguments(tmp_path, "flaky://bucket/out"), "--direct_num_workers=1"]) == 0
+    assert FlakyFileSystem.failed["match"] == 5 * 3
+    assert "the job cannot go on: expected storage that can be reached" in caplog.text
+    require_exact(tmp_path / "shelf/bucket/out", reference, rows)
+
+
 def test_a_job_whose_storage_gets_somewhere_goes_on_and_on(tmp_path: Path, reference: Reference):
     rows = write_inputs(tmp_path, reference, rows=400)
     FlakyFileSystem.fail(only="/part-0000", rename=5 * 3)
@@ -144,6 +164,31 @@ def test_input_out_of_reach_is_no_failed_row(tmp_path: Path, reference: Referenc
     assert main(command) == 0
     require_exact(tmp_path / "shelf/out", reference, rows)
     assert read_report(tmp_path / "shelf/out")["failed"] == 0
+
+
+def test_files_that_a_table_names_are_waited_for(tmp_path: Path, reference: Reference):
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    write_jsonl(shelf / "in.jsonl", [{"id": 7}])
+    schema = pa.schema([("id", pa.int64())])
+    source = JsonLinesSource().prepared(ReadRequest(schema, kept=("id",)))
+    origin = Origin("jsonl", "row", schema)
+    FlakyFileSystem.fail(exists=10)
+    for _ in range(2):
+        with pytest.raises(OutageError):
+            SourceRows(source, origin, "flaky://in.jsonl")
+    found = SourceRows(source, origin, "flaky://in.jsonl").find(0)
+    assert isinstance(found, pa.RecordBatch)
+    assert found.column("id").to_pylist() == [7]
+
+    FlakyFileSystem.fail(exists=5)
+    images = ImagesSource().prepared(ReadRequest(IMAGE_SCHEMA, kept=("image",)))
+    named = ImageFile("flaky://none.png", is_named_by_data=True)
+    split = Split(0, (named.path,))
+    with pytest.raises(OutageError):
+        list(images.blocks(split, [named]))
+    [failure] = [row for block in images.blocks(split, [named]) for row in block.failures]
+    assert failure.error == "FileNotFoundError"
 
 
 def test_a_folder_that_cannot_be_reached_is_refused(tmp_path: Path, reference: Reference, capsys):

@@ -18,13 +18,14 @@ import pytest
 from pipelines.failed_rows import failed_schema, failures_to_batch
 from pipelines.options import add_source_arguments
 from pipelines.sinks.parquet import stored_schema
-from pipelines.sources import source_of
+from pipelines.sources import csv_borders, source_of
 from pipelines.sources.base import InputError, ReadRequest, Source
 from pipelines.sources.csv import CsvSource
 from pipelines.sources.failed_tables import FailedTablesSource
 from pipelines.sources.jsonl import JsonLinesSource
 from pipelines.sources.origins import METADATA_KEY, Origin
 from pipelines.sources.parquet import ParquetSource
+from pipelines.sources.source_rows import SourceRows
 from pipelines.sources.tfrecord import TFRecordSource
 from pipelines.splits import Split
 from tests.pipelines.inputs import example, write_jsonl, write_records
@@ -152,6 +153,36 @@ def test_rows_in_any_order_are_found(tmp_path):
     assert [row["id"] for row in rows_of(blocks)] == order
 
 
+def test_rows_that_are_read_again_hold_no_more_than_themselves(tmp_path):
+    path = lines(tmp_path / "in.jsonl", 40_000)
+    source, [split] = prepared(JsonLinesSource(), path)
+    origin = source.origin(split)
+    assert origin is not None
+    there = SourceRows(source, origin, str(path))
+    found = [there.find(row) for row in (3, 20_000, 39_999)]
+    there.close()
+    assert [row.column("id").to_pylist() for row in found] == [[3], [20_000], [39_999]]
+    assert max(row.get_total_buffer_size() for row in found) < 2**12
+
+
+def test_a_text_whose_quotes_changed_fails_its_rows_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_borders, "WINDOW_BYTES", 50)
+    monkeypatch.setattr(csv_borders, "MAX_WINDOW_BYTES", 200)
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"a\n" + b"1\n2\n" * 200)
+    source = CsvSource()
+    plan = source.plan(input_files([path]), 33)
+    source = source.prepared(ReadRequest(plan.schema, kept=("a",)))
+    tables = []
+    for at, split in enumerate(plan.splits):
+        tables.append(tmp_path / f"{at}.parquet")
+        write_table(tables[-1], source, split, [absent(path, (split.stop or 802) - 1)])
+    # As long as before, but its line ends may stand between quotes or not.
+    path.write_bytes(b"a\n" + b'"\n"\n' * 200)
+    failures = [row for table in tables for row in failures_of(read_tables(table)[1])]
+    assert "CsvBorderError" in {failure.error for failure in failures}
+
+
 def test_tables_put_together_read_the_files_of_all(tmp_path):
     paths = [lines(tmp_path / f"{at}.jsonl", 3 + at) for at in range(2)]
     source, splits = prepared(JsonLinesSource(), *paths)
@@ -261,6 +292,28 @@ def test_csv_records_of_all_kinds_come_in_their_order(tmp_path):
     ]  # fmt: skip
     assert [(failure.row, failure.data) for failure in failures_of(blocks)] == [
         (3, b"4"), (6, b"7,\xff")]
+
+
+def test_csv_records_of_a_file_without_columns_fail(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("id,text\n1,a\n")
+    source, [split] = prepared(CsvSource(), path)
+    failures = [Failure(str(path), 0, "decode", "CsvError", "m", b"1,a")]
+    table = write_table(tmp_path / "t.parquet", source, split, failures)
+
+    def with_header(*names: str) -> Path:
+        stored = pq.read_table(table)
+        values = json.loads(stored.schema.metadata[METADATA_KEY])
+        values["written"]["header"] = names
+        metadata = {METADATA_KEY: json.dumps(values).encode()}
+        pq.write_table(stored.replace_schema_metadata(metadata), table)
+        return table
+
+    _, blocks = read_tables(with_header())
+    [failure] = failures_of(blocks)
+    assert (failure.row, failure.error, failure.data) == (0, "CsvError", b"1,a")
+    with pytest.raises(InputError, match="names of their own"):
+        read_tables(with_header("id", "id"))
 
 
 @pytest.mark.parametrize("record", [b'"open', b"1,a\n2,b", b""])
