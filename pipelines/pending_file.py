@@ -35,14 +35,24 @@ class PendingFile:
         self.stream.close()
 
     def publish(self) -> dict[str, Any]:
-        """Makes the file appear under its own name; returns its size in bytes and its CRC32C."""
+        """Makes the file appear under its own name; returns its size in bytes and its CRC32C.
+
+        Raises:
+          IsADirectoryError: a local folder has the name.
+        """
         self.close()
         # Also if it fails: the copy may have been made.
         self._is_published = True
         if is_object_store(self._target):
             storage.copy(self._temporary, self._target)
         else:
-            storage.replace(self._temporary, self._target)
+            try:
+                storage.replace(self._temporary, self._target)
+            except IsADirectoryError as error:
+                raise IsADirectoryError(
+                    f"expected a file or nothing at {self._target}. Received: a folder. Remove "
+                    "or rename it, and give the same command again."
+                ) from error
         return {"bytes": self.stream.size_bytes, "crc32c": self.stream.crc32c}
 
     def settle(self) -> None:
