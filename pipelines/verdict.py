@@ -106,7 +106,7 @@ def describe_verdict(report: Mapping[str, Any]) -> str | None:
 
 
 def _device_advice(arguments: Mapping[str, Any], devices: Sequence[str]) -> str:
-    if not any(name.startswith("GPU") for name in devices):
+    if not any("GPU:" in name for name in devices):
         return "Score on GPUs, or on more workers; mirrorbeam tune looks for a faster batch size."
     hints = ["add devices or workers", "run mirrorbeam tune for a faster batch size"]
     if arguments.get("precision") is None:

@@ -250,12 +250,12 @@ def test_the_device_is_the_bound_where_it_is_busier_than_its_feeders(
 def test_advice_names_only_flags_that_were_not_given() -> None:
     stages = merged_stages([worker(10, 9)])
     given = {"precision": "mixed_bfloat16", "xla": True}
-    assert "--xla" in str(judge(stages, 0.9, {}, ["GPU:0"], "csv").advice)
-    assert "--" not in str(judge(stages, 0.9, given, ["GPU:0"], "csv").advice)
+    assert "--xla" in str(judge(stages, 0.9, {}, ["/device:GPU:0"], "csv").advice)
+    assert "--" not in str(judge(stages, 0.9, given, ["/device:GPU:0"], "csv").advice)
     stages = merged_stages([worker(10, 0, write=9)])
     kept = {"keep": ("id",), "output_format": "parquet"}
-    assert "--keep" not in str(judge(stages, 0.0, kept, ["GPU:0"], "csv").advice)
-    assert "--output_format" not in str(judge(stages, 0.0, kept, ["GPU:0"], "csv").advice)
+    assert "--keep" not in str(judge(stages, 0.0, kept, ["/device:GPU:0"], "csv").advice)
+    assert "--output_format" not in str(judge(stages, 0.0, kept, ["/device:GPU:0"], "csv").advice)
 
 
 def test_no_worker_no_verdict() -> None:
