@@ -17,7 +17,9 @@ from typing import NoReturn, Protocol
 from pipelines import options
 from pipelines.beam_options import refuse_undeclared
 from pipelines.errors import CommandError
+from pipelines.printable import printable
 from pipelines.redaction import RedactingFormatter, redacted
+from pipelines.report_options import add_report_arguments
 from pipelines.status_options import add_status_arguments
 from pipelines.tune_options import add_tune_arguments
 from pipelines.worker_pool_options import add_worker_pool_arguments
@@ -29,7 +31,10 @@ EXIT_DONE, EXIT_FAILED, EXIT_WRONG = 0, 1, 2
 _OWN_LOGGERS = ("pipelines", "transforms")
 
 # What Beam declares and we do not is theirs too.
-_WITH_BEAM_OPTIONS = frozenset({"score", "status"})
+_WITH_BEAM_OPTIONS = frozenset({"score", "status", "report"})
+
+# `pipelines.report` makes what this command shows.
+_MODULES = {"report": "report_command", "worker-pool": "worker_pool"}
 
 
 class Command(Protocol):
@@ -71,21 +76,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flags, rest = parser.parse_known_args(arguments)
         if flags.command is None:
-            parser.error("expected a command: score, inspect, tune, status or worker-pool")
+            parser.error("expected a command: score, inspect, tune, status, report or worker-pool")
         own_flags = _long_flags(parser, flags.command)
         if flags.command in _WITH_BEAM_OPTIONS:
             refuse_undeclared(rest, own_flags, flags.command)
         elif rest:
             parser.error(f"expected flags of mirrorbeam {flags.command}. Received: {rest[0]}")
         _set_up_logging()
-        module = flags.command.replace("-", "_")
+        module = _MODULES.get(flags.command, flags.command)
         with _stopped_by_signals():
             command: Command = importlib.import_module(f"pipelines.{module}")
             return command.run(flags, rest)
     except SystemExit as leave:
         return int(leave.code or 0)
     except CommandError as error:
-        sys.stderr.write(f"mirrorbeam: {_printable(redacted(str(error)))}\n")
+        sys.stderr.write(f"mirrorbeam: {printable(redacted(str(error)))}\n")
         return EXIT_WRONG
     except KeyboardInterrupt:
         _LOG.error("stopped before the job was done")
@@ -111,13 +116,6 @@ def _stop(*_: object) -> NoReturn:
     # Beam ends what its threads are still using, and would log how each of them fails then.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     raise KeyboardInterrupt
-
-
-def _printable(text: str) -> str:
-    """Names from damaged files may hold what a terminal would obey."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text
-    )
 
 
 def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
@@ -174,6 +172,15 @@ def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
         "need, such as --s3_endpoint_url.",
     )
     add_status_arguments(status)
+    report = commands.add_parser(
+        "report",
+        allow_abbrev=False,
+        help="what a job did, as text, JSON or a page with plots",
+        description="Tells what a job did, from its output folder alone; of one that has not "
+        "ended, what is known so far. Flags that are not listed here are Beam pipeline options, "
+        "which folders in a bucket may need, such as --s3_endpoint_url.",
+    )
+    add_report_arguments(report)
     worker_pool = commands.add_parser(
         "worker-pool",
         allow_abbrev=False,

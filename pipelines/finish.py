@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -13,10 +13,12 @@ from pipelines.commit_records import CommitError, read_commit
 from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.report import build_report
+from pipelines.report_page import has_jinja, make_page
 from pipelines.resume import written_late
-from pipelines.runs import read_runs
+from pipelines.runs import Run, as_last_given, read_runs
 from pipelines.sinks import sink_class
 from pipelines.splits import Split
+from pipelines.working_times import keep_last_run
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,21 +88,8 @@ def verify_job(plan: JobPlan, folder: OutputFolder, content: bool) -> Verified:
                     failed_part = folder.failed_part(split.name)
                     if not found["failed"] and failed_part in sizes:
                         stale.append(failed_part)
-                    _keep_last_run(last, found)
+                    keep_last_run(last, found)
     return Verified(records, problems, broken, stale)
-
-
-def _keep_last_run(last: dict[str, dict[str, Any]], record: dict[str, Any]) -> None:
-    if not record.get("run"):
-        return
-    process = str(record["run"].get("process"))
-    older = last.get(process)
-    if older is not None and older["ended_at"] > record["ended_at"]:
-        record["run"] = None
-        return
-    if older is not None:
-        older["run"] = None
-    last[process] = record
 
 
 def finish_job(plan: JobPlan, folder: OutputFolder) -> dict[str, Any]:
@@ -123,16 +112,13 @@ def finish_job(plan: JobPlan, folder: OutputFolder) -> dict[str, Any]:
         more = len(problems) - _NAMED_PROBLEMS
         problems = [*problems[:_NAMED_PROBLEMS], f"{more:,} more splits are not as expected."]
     runs = read_runs(folder)
-    if runs:
-        plan = dataclasses.replace(
-            plan,
-            arguments=runs[-1].arguments,
-            max_failed_fraction=runs[-1].max_failed_fraction)
+    plan = as_last_given(plan, runs)
     report = build_report(
         plan, records, problems, time.time(), [run.started_at for run in runs])
     report["splits_withdrawn"] = len(broken)
     storage.delete(stale)
     folder.write_json(folder.report, report)
+    _write_page(report, plan, records, runs, folder)
     if broken:
         # Before the sweep: what it deletes is why some of them were read.
         storage.delete([folder.success])
@@ -144,3 +130,25 @@ def finish_job(plan: JobPlan, folder: OutputFolder) -> dict[str, Any]:
         storage.delete([folder.success])
         _LOG.error("the job failed: %s", " ".join(report["reasons"]))
     return report
+
+
+def _write_page(
+    report: dict[str, Any],
+    plan: JobPlan,
+    records: Sequence[dict[str, Any]],
+    runs: Sequence[Run],
+    folder: OutputFolder,
+) -> None:
+    """Writes the report for people, which no job may fail for, and which can be made later."""
+    try:
+        # That of an earlier run, if this one cannot be written.
+        storage.delete([folder.html_report])
+        if not has_jinja():
+            _LOG.info("no report.html: Jinja2 is not here; mirrorbeam report can make it elsewhere")
+            return
+        page = make_page(report, plan, records, runs, folder)
+        folder.write(folder.html_report, page.encode(errors="backslashreplace"))
+    except Exception as error:
+        _LOG.warning(
+            "no report.html: %s: %s; mirrorbeam report tries again",
+            type(error).__name__, error, exc_info=True)

@@ -7,10 +7,12 @@ import json
 import os
 import socket
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines import storage
 from pipelines.output_folder import OutputFolder
+from pipelines.plan import JobPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +89,15 @@ def read_runs(folder: OutputFolder) -> list[Run]:
         except (ValueError, TypeError):
             continue
     return sorted(runs, key=lambda run: run.started_at)
+
+
+def as_last_given(plan: JobPlan, runs: Sequence[Run]) -> JobPlan:
+    """The plan with the arguments and the limit of the last command that worked on it."""
+    if not runs:
+        return plan
+    return dataclasses.replace(
+        plan, arguments=runs[-1].arguments, max_failed_fraction=runs[-1].max_failed_fraction
+    )
 
 
 def _is_process(pid: int) -> bool:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from pipelines import storage
 from pipelines.beam_options import pipeline_options, use_for_files
-from pipelines.errors import CommandError
-from pipelines.output_folder import OutputError, OutputFolder
+from pipelines.job_reading import read_job, read_records
+from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan
-from pipelines.runs import Run, read_runs
+from pipelines.runs import Run
 from pipelines.summary import table
+from pipelines.time_texts import duration, utc
 
 EXIT_DONE = 0
 
@@ -101,23 +100,9 @@ def read_status(folder: OutputFolder, now: float) -> Status:
     Raises:
       CommandError: there is no plan, or the folder cannot be read.
     """
-    try:
-        plan = folder.read_plan()
-        if plan is None:
-            raise CommandError(
-                f"expected the output folder of mirrorbeam score. Received: {folder.path}, which "
-                "has no _mirrorbeam/plan.json. Pass the job's --output.")
-        records = _read_records(folder)
-        runs = read_runs(folder)
-        report = _read_json(folder.report, _OF_REPORT)
-        succeeded = storage.size_bytes(folder.success) is not None
-    except (OutputError, OSError, ValueError) as error:
-        if isinstance(error, CommandError):
-            raise
-        raise CommandError(
-            f"expected an output folder that can be read. Received: {folder.path}; {error}"
-        ) from error
-    return make_status(plan, records, runs, report, succeeded, now)
+    job = read_job(folder)
+    records = read_records(folder, job.plan)
+    return make_status(job.plan, records, job.runs, job.report, job.succeeded, now)
 
 
 def make_status(
@@ -170,7 +155,7 @@ def describe_status(status: Status, folder: OutputFolder, now: float) -> str:
     share = status.splits_committed / status.splits if status.splits else 1.0
     rows = f"{status.rows_in:,}" + (f" of {status.rows:,}" if status.rows is not None else "")
     lines = {
-        "state": _STATES[status.state],
+        "state": STATES[status.state],
         "splits": f"{status.splits_committed:,} of {status.splits:,} committed ({share:.0%})",
         "rows": f"{rows}: {status.predicted:,} predicted, {status.failed:,} failed",
     }
@@ -179,11 +164,11 @@ def describe_status(status: Status, folder: OutputFolder, now: float) -> str:
         if status.recent_rows_per_second and status.state == "running":
             lines["rate"] += f", {status.recent_rows_per_second:,.0f} of late"
     if status.remaining_seconds is not None and status.state == "running":
-        lines["remaining"] = f"about {_duration(status.remaining_seconds)}"
+        lines["remaining"] = f"about {duration(status.remaining_seconds)}"
     if status.last_commit_at is not None:
         lines["last commit"] = (
-            f"{_utc(status.last_commit_at)}, {_duration(now - status.last_commit_at)} ago")
-    lines["started"] = _utc(status.started_at) + (
+            f"{utc(status.last_commit_at)}, {duration(now - status.last_commit_at)} ago")
+    lines["started"] = utc(status.started_at) + (
         f", run {status.runs}" if status.runs > 1 else "")
     if status.reasons:
         lines["reason"] = status.reasons[0]
@@ -191,14 +176,7 @@ def describe_status(status: Status, folder: OutputFolder, now: float) -> str:
     return table(lines)
 
 
-# What is told of them; a file without it is one on its way, or no longer what it was.
-_OF_RECORD = {
-    "split": str, "rows_in": int, "predicted": int, "failed": int,
-    "ended_at": float, "seconds": float,
-}  # fmt: skip
-_OF_REPORT = {"succeeded": bool, "reasons": list}
-
-_STATES: dict[State, str] = {
+STATES: dict[State, str] = {
     "running": "running",
     "done": "done",
     "failed": "failed; the same command goes on with what is not committed",
@@ -255,37 +233,3 @@ def _rate(rows: int, seconds: float) -> float | None:
 
 def _rows(records: Sequence[Mapping[str, Any]]) -> int:
     return sum(record["rows_in"] for record in records)
-
-
-def _read_records(folder: OutputFolder) -> list[dict[str, Any]]:
-    """All commit records that can be read: one may be replaced at this moment."""
-    paths = storage.sizes_in(folder.commits_folder)
-    with ThreadPoolExecutor(storage.readers_of(folder.path)) as pool:
-        found = pool.map(lambda path: _read_json(path, _OF_RECORD), paths)
-        return [record for record in found if record is not None]
-
-
-def _read_json(path: str, kinds: Mapping[str, type]) -> dict[str, Any] | None:
-    """The object in a file; None where there is none, or one without these values."""
-    data = storage.read_bytes(path)
-    try:
-        values = json.loads(data or b"null")
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(values, dict):
-        return None
-    holds = all(isinstance(values.get(name), kind) for name, kind in kinds.items())
-    return values if holds else None
-
-
-def _utc(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

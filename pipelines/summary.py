@@ -37,7 +37,7 @@ def describe_plan(job: Job) -> str:
 def describe_report(report: Mapping[str, Any], folder: OutputFolder) -> str:
     """A few lines on how it went."""
     lines = {
-        "result": "done" if report["succeeded"] else "failed: " + " ".join(report["reasons"]),
+        "result": describe_result(report),
         "rows": f"{report['rows_in']:,} read, {report['predicted']:,} predicted, "
         f"{report['failed']:,} failed",
         "rate": _rate(report),
@@ -58,6 +58,12 @@ def describe_report(report: Mapping[str, Any], folder: OutputFolder) -> str:
             "where a file could not be read to its end, one failure stands for all that is left"
         )
     return table(lines)
+
+
+def describe_result(report: Mapping[str, Any]) -> str:
+    """How a job ended, or what became of it where it has not come to its end."""
+    told = " ".join(report["reasons"])
+    return "done" if report["succeeded"] else f"{report.get('state', 'failed')}: {told}"
 
 
 def _rate(report: Mapping[str, Any]) -> str:

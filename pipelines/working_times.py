@@ -60,3 +60,22 @@ def last_runs(commits: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if run:
             runs[str(run.get("process"))] = run
     return [runs[process] for process in sorted(runs)]
+
+
+def keep_last_run(last: dict[str, dict[str, Any]], record: dict[str, Any]) -> None:
+    """Takes what each process said before its last record out of the records.
+
+    Args:
+      last: by process, the record that has its last `run`; {} before the first call.
+      record: the next one; it or an earlier one is changed in place.
+    """
+    if not record.get("run"):
+        return
+    process = str(record["run"].get("process"))
+    older = last.get(process)
+    if older is not None and older["ended_at"] > record["ended_at"]:
+        record["run"] = None
+        return
+    if older is not None:
+        older["run"] = None
+    last[process] = record

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("transforms", "pipelines")
+TEMPLATES = {"pipelines/report_page.html.j2"}
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -61,6 +62,7 @@ def test_the_wheel_holds_every_module_and_the_command(source_copy: Path, tmp_pat
         (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
         declared = archive.read(entry_points).decode()
     assert {name for name in names if name.endswith(".py")} == modules_below(source_copy)
+    assert {name for name in names if name.endswith(".j2")} == TEMPLATES
     assert "mirrorbeam = pipelines.cli:main" in declared
 
 
@@ -72,7 +74,7 @@ def test_beams_setup_file_builds_an_sdist_with_every_module(
     (sdist,) = tmp_path.glob("mirrorbeam-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert modules_below(source_copy) <= names
+    assert modules_below(source_copy) | TEMPLATES <= names
 
 
 @pytest.mark.parametrize("python", PYTHONS)

@@ -84,7 +84,7 @@ def test_the_module_runs_as_the_command():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "expected a command: score, inspect, tune, status or worker-pool"),
+        ([], "expected a command: score, inspect, tune, status, report or worker-pool"),
         (["tuna"], "invalid choice: 'tuna'"),
         (["score", "--input", "in"], "the following arguments are required: --model, --output"),
         ([*SCORE, "--batchsize", "3"], "Received: --batchsize. Did you mean --batch_size?"),
