@@ -30,12 +30,12 @@ def kept_columns(names: Sequence[str], consumed: Sequence[str], keep: Keep) -> l
       keep: names, `all`, `none`, or None for every column that is not consumed.
 
     Raises:
-      ValueError: a column to keep is not there.
+      ValueError: a column to keep is not there, or there more than once.
     """
     if keep is None:
-        return [name for name in names if name not in consumed]
+        return _each_once([name for name in names if name not in consumed])
     if keep == "all":
-        return list(names)
+        return _each_once(names)
     wanted = [] if keep == "none" else [keep] if isinstance(keep, str) else list(keep)
     missing = [name for name in wanted if name not in names]
     if missing:
@@ -45,7 +45,17 @@ def kept_columns(names: Sequence[str], consumed: Sequence[str], keep: Keep) -> l
             f"expected the columns to keep among {shown}. "
             f"Received: {', '.join(missing)}. Correct keep."
         )
-    return [name for name in names if name in wanted]
+    return _each_once([name for name in names if name in wanted])
+
+
+def _each_once(names: Sequence[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"expected columns to keep with names of their own. Received: {name!r} "
+            f"{names.count(name)} times. Rename them, or leave them out with keep."
+        )
+    return list(names)
 
 
 def output_names(outputs: Sequence[str], columns: Sequence[str]) -> dict[str, str]:

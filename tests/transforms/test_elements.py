@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from transforms.elements import (
+    Keep,
     kept_columns,
     output_names,
     row_values,
@@ -92,6 +93,14 @@ def test_values_that_python_cannot_hold() -> None:
 def test_keeping_a_column_that_is_not_there() -> None:
     with pytest.raises(ValueError, match=r"expected the columns to keep among a, b\. Received: c"):
         kept_columns(["a", "b"], [], ["a", "c"])
+
+
+@pytest.mark.parametrize("keep", [None, "all", ["a", "b"]])
+def test_kept_columns_of_one_name_are_refused(keep: Keep) -> None:
+    with pytest.raises(ValueError, match=r"names of their own\. Received: 'a' 2 times\."):
+        kept_columns(["a", "x", "a", "b"], ["x"], keep)
+    assert kept_columns(["a", "x", "a", "b"], ["x"], "b") == ["b"]
+    assert kept_columns(["x", "x", "b"], ["x"], None) == ["b"]
 
 
 def test_a_wide_table_makes_a_short_message() -> None:
