@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import argparse
-import collections
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -14,12 +13,11 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.errors import CommandError
+from pipelines.sources.blocks import PROVENANCE_FIELDS
 from pipelines.sources.origins import Origin
 from pipelines.splits import InputFile, Split
-from transforms.block import ROW_COLUMN, SOURCE_COLUMN, Block
+from transforms.block import Block
 from transforms.engine.signature import TensorField
-from transforms.failures import Failure
-from transforms.matching import RESERVED_COLUMNS
 
 # A block is at most so large: small enough to be one of several in flight.
 BLOCK_ROWS = 16384
@@ -163,7 +161,7 @@ class Source(abc.ABC):
 
     def block_schema(self) -> pa.Schema:
         """The columns of a prepared source's blocks."""
-        return pa.schema([*self.columns_schema(), *_PROVENANCE])
+        return pa.schema([*self.columns_schema(), *PROVENANCE_FIELDS])
 
     @abc.abstractmethod
     def read(self, split: Split) -> Iterator[Block]:
@@ -228,99 +226,3 @@ class Source(abc.ABC):
         return split
 
 
-_PROVENANCE = (pa.field(SOURCE_COLUMN, pa.string()), pa.field(ROW_COLUMN, pa.int64()))
-
-
-class BlockMaker:
-    """Makes the blocks of one split: adds where rows are from, and counts them."""
-
-    def __init__(self, split: Split, columns_schema: pa.Schema) -> None:
-        """Takes the split and its columns without `_source` and `_row`."""
-        self._split = split
-        self._columns_schema = columns_schema
-        self._rows = 0
-
-    def block(
-        self,
-        batch: pa.RecordBatch | None,
-        rows: np.ndarray,
-        failures: Sequence[Failure] = (),
-        sources: Sequence[str] | pa.Array | None = None,
-    ) -> Block:
-        """A block that is not the split's last.
-
-        Args:
-          batch: the good rows' columns; None where they have none.
-          rows: their positions in the source, int64.
-          failures: those that came up between them.
-          sources: where each row is from, if not all are from the split's only file.
-        """
-        self._rows += len(rows) + len(failures)
-        if sources is None:
-            origins = pa.repeat(pa.scalar(self._split.files[0], pa.string()), len(rows))
-        else:
-            origins = pa.array(sources, pa.string())
-        columns = [] if batch is None else batch.columns
-        fields = [] if batch is None else list(batch.schema)
-        return Block(
-            pa.RecordBatch.from_arrays(
-                [*columns, origins, pa.array(rows, pa.int64())],
-                schema=pa.schema([*fields, *_PROVENANCE]),
-            ),
-            tuple(failures),
-            self._split,
-        )
-
-    def failed(self, failures: Sequence[Failure]) -> Block:
-        """A block without rows, for failures only."""
-        columns = pa.RecordBatch.from_pylist([], schema=self._columns_schema)
-        return self.block(columns, np.empty(0, np.int64), failures)
-
-    def last(self) -> Block:
-        """The block that ends the split: no rows, but their number so far."""
-        return dataclasses.replace(self.failed(()), rows_in_split=self._rows)
-
-
-def own_columns(schema: pa.Schema, path: str) -> pa.Schema:
-    """The columns of a file without those that mirrorbeam wrote into a table of failed rows.
-
-    Args:
-      schema: all columns of a file.
-      path: the file, for messages.
-
-    Raises:
-      InputError: some of them stand in another table, or two columns share a name.
-    """
-    if not is_failed_table(schema.names):
-        taken = set(schema.names) & set(RESERVED_COLUMNS)
-        if taken:
-            raise InputError(
-                f"expected input columns other than {', '.join(RESERVED_COLUMNS)}, which outputs "
-                f"and tables of failed rows get. Received: {', '.join(sorted(taken))} in {path}. "
-                "Rename or drop them where the input is written."
-            )
-        return checked_names(schema, path)
-    own = pa.schema([field for field in schema if field.name not in RESERVED_COLUMNS])
-    return checked_names(own, path)
-
-
-def is_failed_table(names: Sequence[str]) -> bool:
-    """Whether a table with such columns was written by mirrorbeam for the rows that failed."""
-    return set(names).issuperset(RESERVED_COLUMNS)
-
-
-def checked_names(schema: pa.Schema, path: str) -> pa.Schema:
-    """The same schema, if every column has a name of its own.
-
-    Raises:
-      InputError: otherwise.
-    """
-    name, times = max(
-        collections.Counter(schema.names).items(), key=lambda item: item[1], default=("", 1)
-    )
-    if times > 1:
-        raise InputError(
-            f"expected columns with names of their own. Received: {name!r} {times} times in "
-            f"{path}. Rename them where it is written."
-        )
-    return schema

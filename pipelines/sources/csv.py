@@ -12,24 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipelines.sources.base import (
-    BLOCK_ROWS,
-    BlockMaker,
-    InputError,
-    Source,
-    SourcePlan,
-    own_columns,
-)
+from pipelines.sources.base import InputError, Source, SourcePlan
+from pipelines.sources.blocks import BlockMaker
 from pipelines.sources.byte_ranges import cut_files
-from pipelines.sources.csv_rows import (
-    CsvDialect,
-    CsvReader,
-    CsvRows,
-    no_texts,
-    parse_apart,
-    read_header,
-    record_text,
-)
+from pipelines.sources.column_names import own_columns
+from pipelines.sources.csv_apart import parse_apart
+from pipelines.sources.csv_flags import add_csv_flags, parse_delimiter
+from pipelines.sources.csv_header import CsvDialect, read_header
+from pipelines.sources.csv_rows import CsvReader, CsvRows, no_texts, record_text
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_CSV_RECORD_BYTES,
     ERROR,
@@ -79,30 +69,7 @@ class CsvSource(Source):
     @classmethod
     def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
         """Declares how the files are written."""
-        parser.add_argument(
-            "--csv_delimiter",
-            metavar="CHARACTER",
-            type=_delimiter,
-            help="between the fields of CSV input, or tab (default: a comma, a tab for .tsv)",
-        )
-        parser.add_argument(
-            "--csv_no_header",
-            action="store_true",
-            help="CSV input starts with a row; its columns are f0, f1, …",
-        )
-        parser.add_argument(
-            "--csv_types",
-            metavar="COLUMN=TYPE,…",
-            type=_types,
-            default=(),
-            help=f"types of CSV columns: {', '.join(TYPES)} (default: by their first values)",
-        )
-        parser.add_argument(
-            "--csv_whole_files",
-            action="store_true",
-            help="cut no CSV file into several splits: for files whose quotes can be read in two "
-            "ways from the middle on",
-        )
+        add_csv_flags(parser)
         add_record_limit(parser)
 
     @classmethod
@@ -165,7 +132,7 @@ class CsvSource(Source):
                 is_empty = not split.start and any(map(str.strip, header.names))
                 for part in reader:
                     is_empty = False
-                    for piece in _pieces(part):
+                    for piece in part.blocks():
                         yield self._block(maker, path, piece)
                 missing = self._missing(header.names)
                 if is_empty and missing is not None:
@@ -201,7 +168,7 @@ class CsvSource(Source):
                 raise TypeError("expected columns with names of their own")
             return dataclasses.replace(
                 self,
-                delimiter=self.delimiter or _delimiter(delimiter),
+                delimiter=self.delimiter or parse_delimiter(delimiter),
                 has_header=self.has_header and bool(facts["has_header"]),
                 header=tuple(header),
             )
@@ -323,33 +290,7 @@ class CsvSource(Source):
         return pa.schema(fields)
 
 
-def _pieces(part: CsvRows) -> Iterator[CsvRows]:
-    """The same records a block at a time."""
-    bad = part.bad
-    for start in range(0, max(len(part.rows), len(bad) and 1), BLOCK_ROWS):
-        rows = part.rows[start : start + BLOCK_ROWS]
-        is_last = start + BLOCK_ROWS >= len(part.rows)
-        here = len(bad) if is_last else sum(record.row < rows[-1] for record in bad)
-        yield CsvRows(part.texts.slice(start, BLOCK_ROWS), rows, bad[:here])
-        bad = bad[here:]
-
-
 def _row(failure: Failure) -> int:
     return failure.row or 0
 
 
-def _delimiter(text: str) -> str:
-    delimiter = "\t" if text in ("tab", "\\t") else text
-    if len(delimiter.encode()) != 1 or delimiter in '"\r\n':
-        raise argparse.ArgumentTypeError(f"expected one ASCII character or tab. Received: {text!r}")
-    return delimiter
-
-
-def _types(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = [item.rpartition("=") for item in text.split(",")]
-    for name, _, kind in pairs:
-        if not name or kind not in TYPES:
-            raise argparse.ArgumentTypeError(
-                f"expected column=type pairs with types {', '.join(TYPES)}. Received: {text!r}"
-            )
-    return tuple((name, kind) for name, _, kind in pairs)

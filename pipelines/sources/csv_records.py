@@ -25,6 +25,12 @@ class Records(NamedTuple):
     starts: np.ndarray
     first: int
 
+    def pieces(self) -> list[bytes]:
+        """Each record with its line end, and the blank lines behind it."""
+        starts = (self.starts - self.first).tolist()
+        stops = [*starts[1:], len(self.text)]
+        return [self.text[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
 
 def whole_line_ends(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The same text in pieces that do not end within a line end of two bytes."""
@@ -69,6 +75,15 @@ class RecordStream:
         """
         for text in whole_line_ends(self._chunks):
             yield from self._taken(text)
+
+    def to_end(self) -> Iterator[Records]:
+        """Yields all groups, the last record too, where the chunks end with their file.
+
+        Raises:
+          DamagedFileError: as the chunks do and as `last` does.
+        """
+        yield from self
+        yield from self.last()
 
     def last(self) -> Iterator[Records]:
         """The last record of a file, if it has no line end.

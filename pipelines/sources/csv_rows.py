@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from pipelines.sources.base import BLOCK_ROWS
 from pipelines.sources.csv_borders import CsvBody, check_end, find_borders
+from pipelines.sources.csv_header import CsvDialect, Header
 from pipelines.sources.csv_records import Records, RecordStream
-from pipelines.sources.record_limits import DEFAULT_MAX_CSV_RECORD_BYTES, too_long
-from pipelines.sources.streams import CHUNK_BYTES, DamagedFileError
-from pipelines.sources.text_streams import BYTE_ORDER_MARK, text_chunks, without_mark
+from pipelines.sources.record_limits import too_long
+from pipelines.sources.streams import CHUNK_BYTES
+from pipelines.sources.text_streams import BYTE_ORDER_MARK, text_chunks
 from pipelines.splits import Split
 from transforms.engine.stage_times import DECODE, STAGE_TIMES
-
-_HEADER_CHUNK_BYTES = 2**16
-
-
-@dataclasses.dataclass(frozen=True)
-class CsvDialect:
-    """How a file is written.
-
-    Attributes:
-      delimiter: between fields.
-      has_header: whether the first record names the columns.
-      max_record_bytes: what is longer is no record.
-    """
-
-    delimiter: str = ","
-    has_header: bool = True
-    max_record_bytes: int = DEFAULT_MAX_CSV_RECORD_BYTES
 
 
 class BadRecord(NamedTuple):
@@ -61,44 +44,15 @@ class CsvRows(NamedTuple):
     rows: np.ndarray
     bad: list[BadRecord]
 
-
-class Header(NamedTuple):
-    """What a file starts with.
-
-    Attributes:
-      names: the columns, as the header names them, or `f0`, `f1`, …; none if the file is empty.
-      stop: the byte at which the rows start.
-    """
-
-    names: list[str]
-    stop: int
-
-
-def read_header(path: str, dialect: CsvDialect) -> Header:
-    """Reads the columns of a file.
-
-    Raises:
-      DamagedFileError: the first record cannot be read, or names two columns alike.
-    """
-    start, chunks = without_mark(text_chunks(path, chunk_bytes=_HEADER_CHUNK_BYTES))
-    stream = RecordStream(chunks, start, ord(dialect.delimiter), dialect.max_record_bytes)
-    records = next((group for group in _all_groups(stream) if len(group.starts)), None)
-    if records is None:
-        return Header([], start)
-    text = _texts(records)[0]
-    if not text:
-        raise DamagedFileError(f"the first record has more than {dialect.max_record_bytes} bytes")
-    stop = int(records.starts[0]) + len(text)
-    try:
-        fields = io.StringIO(text.decode(errors="replace"), newline="")
-        first = next(csv.reader(fields, delimiter=dialect.delimiter))
-    except csv.Error as error:
-        raise DamagedFileError(f"the first record is no CSV: {error}") from error
-    if not dialect.has_header:
-        return Header([f"f{index}" for index in range(len(first))], start)
-    if len(set(first)) < len(first):
-        raise DamagedFileError(f"the header names columns alike: {', '.join(first)}")
-    return Header(first, stop)
+    def blocks(self) -> Iterator[CsvRows]:
+        """The same records, a block at a time."""
+        bad = self.bad
+        for start in range(0, max(len(self.rows), len(bad) and 1), BLOCK_ROWS):
+            rows = self.rows[start : start + BLOCK_ROWS]
+            is_last = start + BLOCK_ROWS >= len(self.rows)
+            here = len(bad) if is_last else sum(record.row < rows[-1] for record in bad)
+            yield CsvRows(self.texts.slice(start, BLOCK_ROWS), rows, bad[:here])
+            bad = bad[here:]
 
 
 class CsvReader:
@@ -136,7 +90,7 @@ class CsvReader:
         chunks = _until(text_chunks(self._path, start, stop, chunk_bytes), start, stop)
         stream = RecordStream(chunks, start, delimiter, most)
         self._stream = stream
-        for records in _all_groups(stream) if stop is None else stream:
+        for records in stream.to_end() if stop is None else stream:
             count = len(records.starts)
             rows = records.starts
             if not self._split.byte_rows:
@@ -200,60 +154,11 @@ def parse(records: Records, rows: np.ndarray, names: list[str], dialect: CsvDial
             f"expected {len(rows)} records from byte {records.first} on. Received: "
             f"{table.num_rows + len(skipped)} from the parser. Please report it."
         )
-    pieces = _texts(records) if skipped else []
+    pieces = records.pieces() if skipped else []
     bad = [BadRecord(int(rows[at]), _bare(pieces[at]), message) for at, message in skipped]
     good = np.delete(rows, [at for at, _ in skipped])
     batches = table.combine_chunks().to_batches()
     return CsvRows(batches[0] if batches else none.texts, good, bad)
-
-
-def parse_apart(
-    texts: Sequence[bytes], rows: np.ndarray, names: list[str], dialect: CsvDialect
-) -> Iterator[CsvRows]:
-    """Parses what is to be one record each, wherever it is from.
-
-    Args:
-      texts: the records; line ends may be missing.
-      rows: their positions.
-      names: of their columns.
-      dialect: how they are written.
-
-    Yields:
-      Some at once, in order.
-    """
-    start = 0
-    for is_simple, group in itertools.groupby(texts, lambda text: _is_simple(text, dialect)):
-        some = list(group)
-        here = rows[start : start + len(some)]
-        start += len(some)
-        if not is_simple:
-            for row, text in zip(here.tolist(), some, strict=True):
-                yield _parse_single(text, row, names, dialect)
-            continue
-        ends = np.cumsum([len(text) + 1 for text in some])
-        records = Records(b"\n".join([*some, b""]), np.concatenate(([0], ends[:-1])), 0)
-        yield parse(records, here, names, dialect)
-
-
-def _is_simple(text: bytes, dialect: CsvDialect) -> bool:
-    """Whether a text is surely one record."""
-    has_marks = b'"' in text or b"\n" in text or b"\r" in text
-    return bool(text.strip()) and not has_marks and len(text) < dialect.max_record_bytes
-
-
-def _parse_single(text: bytes, row: int, names: list[str], dialect: CsvDialect) -> CsvRows:
-    rows = np.array([row])
-    stream = RecordStream(iter([text]), 0, ord(dialect.delimiter), dialect.max_record_bytes)
-    try:
-        groups = [records for records in _all_groups(stream) if len(records.starts)]
-    except DamagedFileError as error:
-        bad = BadRecord(row, text, f"expected a record. Received: {error}.")
-        return CsvRows(no_texts(names), rows[:0], [bad])
-    if len(groups) != 1 or len(groups[0].starts) != 1:
-        count = sum(len(records.starts) for records in groups)
-        bad = BadRecord(row, text, f"expected one record. Received: {count}.")
-        return CsvRows(no_texts(names), rows[:0], [bad])
-    return parse(groups[0], rows, names, dialect)
 
 
 def no_texts(names: list[str]) -> pa.RecordBatch:
@@ -269,11 +174,6 @@ def record_text(texts: pa.RecordBatch, index: int, dialect: CsvDialect) -> bytes
     return line.getvalue().encode()
 
 
-def _all_groups(stream: RecordStream) -> Iterator[Records]:
-    yield from stream
-    yield from stream.last()
-
-
 def _until(chunks: Iterator[bytes], at: int, stop: int | None) -> Iterator[bytes]:
     for chunk in chunks:
         yield chunk if stop is None else chunk[: stop - at]
@@ -285,7 +185,7 @@ def _until(chunks: Iterator[bytes], at: int, stop: int | None) -> Iterator[bytes
 def _without_other_bytes(
     records: Records, rows: np.ndarray, names: list[str], dialect: CsvDialect
 ) -> CsvRows:
-    pieces = _texts(records)
+    pieces = records.pieces()
     is_text = np.array([_is_utf8(piece) for piece in pieces])
     good = [piece for piece, is_good in zip(pieces, is_text, strict=True) if is_good]
     message = "expected UTF-8. Received: other bytes."
@@ -298,13 +198,6 @@ def _without_other_bytes(
     lengths = np.cumsum([0, *map(len, good[:-1])])
     parsed = parse(Records(b"".join(good), lengths, 0), rows[is_text], names, dialect)
     return parsed._replace(bad=sorted(parsed.bad + bad))
-
-
-def _texts(records: Records) -> list[bytes]:
-    """Each record with its line end, and the blank lines behind it."""
-    starts = (records.starts - records.first).tolist()
-    stops = [*starts[1:], len(records.text)]
-    return [records.text[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
 
 def _bare(text: bytes) -> bytes:

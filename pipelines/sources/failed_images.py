@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from pipelines.sources.images import IMAGE_COLUMN, ImageFile
+from pipelines.failed_rows import RECORD_COLUMN
+from pipelines.sources.image_files import ImageFile
+from pipelines.sources.images import IMAGE_COLUMN
 from pipelines.sources.origins import Origin
 from pipelines.sources.parquet_rows import Rows
-from pipelines.sources.table_rows import RECORD_COLUMN, FailedRow, failed_rows, why_absent
+from pipelines.sources.table_rows import FailedRow, failed_rows, why_absent
 from transforms.column_types import is_image
 from transforms.failures import Failure
 

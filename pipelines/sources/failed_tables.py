@@ -10,14 +10,10 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from pipelines.sources.base import (
-    BlockMaker,
-    InputError,
-    ReadRequest,
-    Source,
-    SourcePlan,
-    is_failed_table,
-)
+from pipelines.failed_rows import RECORD_COLUMN
+from pipelines.sources.base import InputError, ReadRequest, Source, SourcePlan
+from pipelines.sources.blocks import BlockMaker
+from pipelines.sources.column_names import is_failed_table
 from pipelines.sources.failed_images import image_files
 from pipelines.sources.gathered_rows import GatheredRows
 from pipelines.sources.images import IMAGE_SCHEMA, ImagesSource, require_decoders
@@ -25,7 +21,6 @@ from pipelines.sources.origins import Origin
 from pipelines.sources.parquet import ParquetSource, read_footer, read_footers
 from pipelines.sources.parquet_rows import Rows, file_refusal, read_pieces
 from pipelines.sources.table_reader import TableReader, stored_form
-from pipelines.sources.table_rows import RECORD_COLUMN
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
 from transforms.matching import RESERVED_COLUMNS

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from pipelines.sources.base import BLOCK_BYTES, BLOCK_ROWS, BlockMaker
+from pipelines.sources.base import BLOCK_BYTES, BLOCK_ROWS
+from pipelines.sources.blocks import BlockMaker
 from transforms.block import ROW_COLUMN, SOURCE_COLUMN, Block
 from transforms.failures import Failure
 

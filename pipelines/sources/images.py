@@ -9,31 +9,26 @@ import importlib.util
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ClassVar, Literal, NamedTuple, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines import storage
-from pipelines.retrying import OutageError, outages_named
-from pipelines.sources.base import BlockMaker, InputError, ReadRequest, Source, SourcePlan
+from pipelines.sources.base import InputError, ReadRequest, Source, SourcePlan
+from pipelines.sources.blocks import BlockMaker
+from pipelines.sources.image_files import ImageFile, ImageLimits, read_image
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_RECORD_BYTES,
-    ERROR,
     add_record_limit,
-    too_long,
 )
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
-from transforms.conversion import NullValueError
 from transforms.cores import usable_cores
-from transforms.engine.stage_times import DECODE, READ, STAGE_TIMES, WAIT
+from transforms.engine.stage_times import DECODE, STAGE_TIMES, WAIT
 from transforms.failures import Failure
 from transforms.images import (
     DEFAULT_MAX_PIXELS,
     MOST_PIXELS,
-    ImageError,
-    decode_image,
     images_to_column,
 )
 
@@ -177,7 +172,7 @@ class ImagesSource(Source):
         threads = max(_MIN_THREADS, cores)
         channels = self.wanted.channels
         least_size = self.wanted.image_size if self.decoding == "scaled" else None
-        limits = _Limits(self.max_pixels, self.max_record_bytes)
+        limits = ImageLimits(self.max_pixels, self.max_record_bytes)
         waiting = iter(files)
         largest = 1
         pending: collections.deque[tuple[str, Future[np.ndarray | Failure]]] = collections.deque()
@@ -186,7 +181,7 @@ class ImagesSource(Source):
                 while True:
                     ahead = max(cores, min(2 * threads, _AHEAD_BYTES // largest))
                     for file in itertools.islice(waiting, max(0, ahead - len(pending))):
-                        task = pool.submit(_read, file, channels, least_size, limits)
+                        task = pool.submit(read_image, file, channels, least_size, limits)
                         pending.append((file.path, task))
                     if not pending:
                         return
@@ -201,28 +196,6 @@ class ImagesSource(Source):
                     task.cancel()
 
 
-class ImageFile(NamedTuple):
-    """An image that is to be decoded.
-
-    Attributes:
-      path: of its file.
-      encoded: the file's bytes, where they are known.
-      known: what became of it, where that is known.
-      is_named_by_data: no command named the file: none of its bytes are copied unless they are
-        an image.
-    """
-
-    path: str
-    encoded: bytes | None = None
-    known: np.ndarray | Failure | None = None
-    is_named_by_data: bool = False
-
-
-class _Limits(NamedTuple):
-    pixels: int
-    file_bytes: int
-
-
 def require_decoders() -> None:
     """Checks that images can be decoded here.
 
@@ -235,41 +208,6 @@ def require_decoders() -> None:
             f"expected {' and '.join(_MODULES[name] for name in missing)} to decode images. "
             "Received: a Python without. Run pip install 'mirrorbeam[images]'."
         )
-
-
-def _read(
-    image: ImageFile, channels: int, least_size: tuple[int, int] | None, limits: _Limits
-) -> np.ndarray | Failure:
-    path = image.path
-    if image.known is not None:
-        return image.known
-    encoded = image.encoded
-    try:
-        if encoded is None:
-            with STAGE_TIMES.stage(READ):
-                if image.is_named_by_data:
-                    with outages_named():
-                        is_there = storage.size_bytes(path) is not None
-                    if not is_there:
-                        # Opening a pipe would wait for ever.
-                        raise FileNotFoundError(f"there is no file {path}")
-                with storage.open_to_read(path) as file:
-                    encoded = file.read(limits.file_bytes + 1)
-    except OutageError:
-        # Its bytes may be had later.
-        raise
-    # Each filesystem's client has errors of its own; all mean that there are no bytes.
-    except Exception as error:
-        return Failure(path, 0, "read", type(error).__name__, str(error))
-    if len(encoded) > limits.file_bytes:
-        message = too_long("an image file", limits.file_bytes)
-        return Failure(path, 0, "read", ERROR, message, image.encoded)
-    try:
-        with STAGE_TIMES.stage(DECODE):
-            return decode_image(encoded, channels, limits.pixels, least_size)
-    except (ImageError, NullValueError) as error:
-        copy = image.encoded if image.is_named_by_data else encoded
-        return Failure(path, 0, "decode", type(error).__name__, str(error), copy)
 
 
 @STAGE_TIMES.timed(DECODE)

@@ -11,16 +11,10 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipelines.sources.base import (
-    BLOCK_BYTES,
-    BLOCK_ROWS,
-    BlockMaker,
-    InputError,
-    Source,
-    SourcePlan,
-    own_columns,
-)
+from pipelines.sources.base import BLOCK_BYTES, BLOCK_ROWS, InputError, Source, SourcePlan
+from pipelines.sources.blocks import BlockMaker
 from pipelines.sources.byte_ranges import cut_files
+from pipelines.sources.column_names import own_columns
 from pipelines.sources.json_rows import MAX_DEPTH, infer_schema, load_objects, parse_lines
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_RECORD_BYTES,

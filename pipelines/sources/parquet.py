@@ -16,15 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.sources.base import (
-    BlockMaker,
-    InputError,
-    Source,
-    SourcePlan,
-    is_failed_table,
-    own_columns,
-)
+from pipelines.sources.base import InputError, Source, SourcePlan
+from pipelines.sources.blocks import BlockMaker
 from pipelines.sources.casting import Misfit, cast_column, valid_text
+from pipelines.sources.column_names import is_failed_table, own_columns
 from pipelines.sources.parquet_rows import (
     DAMAGE,
     Rows,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from pipelines.failed_rows import RECORD_COLUMN
 from pipelines.sources.base import Source
 from pipelines.sources.casting import Misfit
 from pipelines.sources.origins import Origin
@@ -14,7 +15,6 @@ from pipelines.sources.parquet import fitted, misfit_message
 from pipelines.sources.parquet_rows import Rows, file_refusal
 from pipelines.sources.source_rows import SourceRows
 from pipelines.sources.table_rows import (
-    RECORD_COLUMN,
     FailedRow,
     Kind,
     failed_rows,

@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pipelines.failed_rows import RECORD_COLUMN
 from pipelines.sources.origins import Origin
 from pipelines.sources.parquet import misfit_column
 from pipelines.sources.parquet_rows import Rows
 from transforms.failures import Failure
 from transforms.matching import RESERVED_COLUMNS
-
-RECORD_COLUMN = "record"
 
 
 class Kind(enum.Enum):

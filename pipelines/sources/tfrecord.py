@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,22 +17,19 @@ from pipelines import storage
 from pipelines.sources.base import (
     BLOCK_BYTES,
     BLOCK_ROWS,
-    BlockMaker,
     InputError,
     ReadRequest,
     Source,
     SourcePlan,
-    own_columns,
 )
+from pipelines.sources.blocks import BlockMaker
 from pipelines.sources.byte_ranges import cut_files
-from pipelines.sources.frame_ranges import range_frames
+from pipelines.sources.column_names import own_columns
 from pipelines.sources.framing import (
-    HEADER_BYTES,
     Framed,
     Gap,
     LongRecord,
     framed,
-    record_length,
     regrouped,
 )
 from pipelines.sources.record_limits import (
@@ -44,10 +41,10 @@ from pipelines.sources.record_limits import (
 from pipelines.sources.sampling import sample_files
 from pipelines.sources.streams import (
     DamagedFileError,
-    gzip_or_zlib,
     inflated,
     stored_chunks,
 )
+from pipelines.sources.tfrecord_frames import is_plain, split_frames, window_bits
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
 from transforms.column_types import OBSERVED_LENGTH
@@ -117,7 +114,7 @@ class TFRecordSource(Source):
 
     def plan(self, files: Sequence[InputFile], split_bytes: int) -> SourcePlan:
         """Cuts plain files at `split_bytes`; the columns are features of some first records."""
-        splits = cut_files(files, split_bytes, _is_plain)
+        splits = cut_files(files, split_bytes, is_plain)
         samples = sample_files(files, self._first_records)
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)
@@ -161,7 +158,7 @@ class TFRecordSource(Source):
         maker = BlockMaker(split, self.columns_schema())
         row = split.first_row
         try:
-            frames = _frames(split, self.max_record_bytes)
+            frames = split_frames(split, self.max_record_bytes)
             for group in regrouped(frames, BLOCK_ROWS, BLOCK_BYTES):
                 if isinstance(group, Gap):
                     lost = group.offset if split.byte_rows else row
@@ -242,10 +239,10 @@ class TFRecordSource(Source):
     def _first_records(self, path: str) -> list[bytes] | None:
         try:
             with contextlib.closing(storage.open_to_read(path)) as handle:
-                window_bits = _window_bits(handle)
+                bits = window_bits(handle)
                 chunks = stored_chunks(handle)
-                if window_bits is not None:
-                    chunks = inflated(chunks, window_bits)
+                if bits is not None:
+                    chunks = inflated(chunks, bits)
                 frames = framed(chunks, max_record_bytes=self.max_record_bytes)
                 has_some = False
                 for group in regrouped(frames, _SAMPLED_RECORDS, _SAMPLED_BYTES):
@@ -257,32 +254,6 @@ class TFRecordSource(Source):
             _LOG.warning("no record can be read from %s: %s", path, error)
             return None
         return None if has_some else []
-
-
-def _is_plain(file: InputFile) -> bool:
-    with contextlib.closing(storage.open_to_read(file.path)) as handle:
-        return _window_bits(handle) is None
-
-
-def _window_bits(handle: BinaryIO) -> int | None:
-    """How to inflate a file; None if it is plain."""
-    handle.seek(0)
-    head = handle.read(HEADER_BYTES)
-    handle.seek(0)
-    # A plain file may begin like a compressed one, but then its first header is sound.
-    return gzip_or_zlib(head) if record_length(head) is None else None
-
-
-def _frames(split: Split, max_record_bytes: int) -> Iterator[Framed | Gap | LongRecord]:
-    path = split.files[0]
-    with contextlib.closing(storage.open_to_read(path)) as handle:
-        is_whole = split.start == 0 and split.stop is None
-        window_bits = _window_bits(handle) if is_whole else None
-        if window_bits is None:
-            yield from range_frames(handle, path, split.start, split.stop, max_record_bytes)
-        else:
-            chunks = inflated(stored_chunks(handle), window_bits)
-            yield from framed(chunks, max_record_bytes=max_record_bytes)
 
 
 def _without(

@@ -17,7 +17,8 @@ from pipelines import persistence, retrying
 from pipelines.cli import main
 from pipelines.retrying import OutageError
 from pipelines.sources.base import ReadRequest
-from pipelines.sources.images import IMAGE_SCHEMA, ImageFile, ImagesSource
+from pipelines.sources.image_files import ImageFile
+from pipelines.sources.images import IMAGE_SCHEMA, ImagesSource
 from pipelines.sources.jsonl import JsonLinesSource
 from pipelines.sources.origins import Origin
 from pipelines.sources.source_rows import SourceRows

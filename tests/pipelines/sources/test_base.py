@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.sources import SOURCE_NAMES, Source, source_class
-from pipelines.sources.base import InputError, ReadRequest, own_columns
+from pipelines.sources.base import InputError, ReadRequest
+from pipelines.sources.column_names import own_columns
 from pipelines.sources.sampling import sample_files
 from pipelines.splits import InputFile
 

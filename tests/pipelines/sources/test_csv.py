@@ -255,7 +255,7 @@ def test_rows_add_up_whatever_happens_to_a_file(tmp_path, flips, cut, compress):
 
 
 def test_blocks_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.sources.csv.BLOCK_ROWS", BLOCK_ROWS)
+    monkeypatch.setattr("pipelines.sources.csv_rows.BLOCK_ROWS", BLOCK_ROWS)
     path = write(tmp_path / "a.csv", ROWS)
     made = plan(CsvSource(), path)
     blocks = list(keeping_all(CsvSource(), made).read(made.splits[0]))
@@ -263,7 +263,7 @@ def test_blocks_are_bounded(tmp_path, monkeypatch):
 
 
 def test_failures_keep_their_order_over_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.sources.csv.BLOCK_ROWS", BLOCK_ROWS)
+    monkeypatch.setattr("pipelines.sources.csv_rows.BLOCK_ROWS", BLOCK_ROWS)
     rows = [[*row[:2], "t"] for row in ROWS]
     rows[1:9000:3000] = [[1]] * 3
     rows[2:9000:3000] = [[2, "oops", "t"]] * 3

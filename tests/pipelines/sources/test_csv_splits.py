@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources import csv_borders, csv_rows
+from pipelines.sources import csv_borders
 from pipelines.sources.csv import CsvSource
 from pipelines.sources.csv_borders import CsvBody, CsvBorderError, border
+from pipelines.sources.csv_records import RecordStream
 from pipelines.sources.jsonl import JsonLinesSource
 from pipelines.splits import Split
 from tests.pipelines.sources.reading import Reading, keeping_all, plan, read
@@ -174,7 +175,7 @@ def test_borders_are_where_records_start(name, monkeypatch):
     monkeypatch.setattr(csv_borders, "WINDOW_BYTES", 100)
     monkeypatch.setattr(csv_borders, "MAX_WINDOW_BYTES", 1600)
     data, columns = BORDERS[name]
-    stream = csv_rows.RecordStream(iter([data]), 0, ord(","), 2**20)
+    stream = RecordStream(iter([data]), 0, ord(","), 2**20)
     true = {int(start) for group in stream for start in group.starts} | {len(data)}
     found = {at: find(data, at, columns) for at in range(0, len(data) + 1, 3)}
     assert set(found.values()) <= true

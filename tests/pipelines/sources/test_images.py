@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipelines.sources import images
+from pipelines.sources import image_files, images
 from pipelines.sources.base import InputError, ReadRequest
 from pipelines.sources.images import MAX_FILES_PER_SPLIT, ImagesSource
 from pipelines.splits import InputFile
@@ -133,9 +133,9 @@ def test_blocks_and_reading_ahead_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "usable_cores", lambda: 2)
     paths = [write(tmp_path / f"{index:03}.png", 20, 17) for index in range(60)]
     reads = []
-    read_one = images._read
+    read_one = images.read_image
     monkeypatch.setattr(
-        images, "_read", lambda path, *rest: reads.append(path) or read_one(path, *rest)
+        images, "read_image", lambda path, *rest: reads.append(path) or read_one(path, *rest)
     )
     made = plan(ImagesSource(), *paths)
     given = 0
@@ -150,13 +150,13 @@ def test_blocks_and_reading_ahead_are_bounded(tmp_path, monkeypatch):
 def test_files_are_read_in_several_threads(tmp_path, monkeypatch):
     paths = [write(tmp_path / f"{index}.png") for index in range(4)]
     together = threading.Barrier(4, timeout=30)
-    decode = images.decode_image
+    decode = image_files.decode_image
 
     def decode_together(*arguments):
         together.wait()
         return decode(*arguments)
 
-    monkeypatch.setattr(images, "decode_image", decode_together)
+    monkeypatch.setattr(image_files, "decode_image", decode_together)
     made = plan(ImagesSource(), *paths)
     assert sum(block.batch.num_rows for block in fed(made).read(made.splits[0])) == 4
 
