@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import NoReturn, Protocol
 
 from pipelines import options
+from pipelines.beam_errors import BeamErrors
 from pipelines.beam_options import refuse_undeclared
 from pipelines.errors import CommandError
 from pipelines.printable import printable
@@ -204,6 +205,7 @@ def _set_up_logging() -> None:
     handler.setFormatter(
         RedactingFormatter("%(asctime)s %(levelname).1s %(name)s: %(message)s", "%H:%M:%S")
     )
+    handler.addFilter(BeamErrors())
     logging.basicConfig(handlers=[handler])
     for name in _OWN_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)

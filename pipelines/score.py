@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import dataflow, storage
+from pipelines.beam_errors import without_printed_stacks, without_stack
 from pipelines.beam_options import WorkerPlace, pipeline_options, read_in_threads, worker_place
 from pipelines.commit_stage import CommitDoFn, FinishJob
 from pipelines.errors import CommandError
@@ -261,11 +262,12 @@ def _end_run(folder: OutputFolder, run_of_job: Run, code: int) -> None:
 
 def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> _Outcome:
     try:
-        result = pipeline.run()
-        return _outcome(result, options, job)
+        with without_printed_stacks():
+            result = pipeline.run()
+            return _outcome(result, options, job)
     except Exception as error:
         # Beam has logged where it was raised.
-        _LOG.error("the job failed: %s: %s", type(error).__name__, error)
+        _LOG.error("the job failed: %s: %s", type(error).__name__, without_stack(str(error)))
         _LOG.debug("raised by the runner", exc_info=True)
         # Runners elsewhere have repeated what failed by themselves.
         again = is_outage(error) and worker_place(options) != "elsewhere"

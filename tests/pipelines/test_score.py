@@ -663,6 +663,7 @@ def test_a_job_that_cannot_write_its_parts_fails_and_leaves_none(made, tmp_path:
         command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=no_large_files
     )
     assert done.returncode == 1
+    assert "Traceback" not in done.stderr
     [told] = [line for line in done.stderr.splitlines() if "the job failed" in line]
     assert "File too large" in told
     assert "Commit" in told
