@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from benchmarks.models import save_mlp
 from benchmarks.scaling_inputs import FEATURES, INPUTS, committed, parquet_files, table
-from pipelines.commits import SplitWriter
 from pipelines.fingerprint import FINGERPRINT_PARTS, fingerprint, input_mark
 from pipelines.finish import finish_job
 from pipelines.inputs import match_files
@@ -26,6 +25,7 @@ from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.sinks import sink_class
 from pipelines.sources import source_class
+from pipelines.split_writer import SplitWriter
 from pipelines.splits import Split, numbered
 from transforms.block import Block
 

@@ -1,4 +1,4 @@
-"""The folder that a job writes to: where everything lies, and who may write there."""
+"""The folder that a job writes to: who may write there, and what is deleted."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pipelines import storage
+from pipelines.output_paths import WORK_FOLDER, OutputPaths
 from pipelines.overlap import overlap
 from pipelines.pending_file import write_at_once, write_once
 from pipelines.plan import JobPlan
 from pipelines.sinks import sink_class
-
-WORK_FOLDER = "_mirrorbeam"
-SUCCESS = "_SUCCESS"
 
 _TEMPORARY_FILE = re.compile(r"(?:(\d{5,})-(?:failed-)?)?[0-9a-f]{32}\.[a-z]+")
 _TUNING_FILE = re.compile(r"[0-9a-f]{32}\.json")
@@ -31,76 +29,8 @@ class OutputError(ValueError):
     """The output folder cannot be used; the message says expected, received, what to do."""
 
 
-class OutputFolder:
-    """Names every file of a job's output; knows nothing of what is in them but the plan."""
-
-    def __init__(self, path: str) -> None:
-        """Takes a folder on any Beam filesystem; it need not exist."""
-        self.path = os.path.abspath(path) if storage.is_local(path) else path.rstrip("/")
-
-    def part(self, split: str, suffix: str) -> str:
-        """Path of a split's predictions; `split` is the split's name."""
-        return storage.join(self.path, f"part-{split}.{suffix}")
-
-    @property
-    def failed_folder(self) -> str:
-        """Folder of the rows that could not be scored."""
-        return storage.join(self.path, WORK_FOLDER, "failed")
-
-    def failed_part(self, split: str) -> str:
-        """Path of a split's failed rows."""
-        return storage.join(self.failed_folder, f"part-{split}.parquet")
-
-    @property
-    def commits_folder(self) -> str:
-        """Folder of the records of committed splits."""
-        return storage.join(self.path, WORK_FOLDER, "commits")
-
-    def commit(self, split: str) -> str:
-        """Path of the record that a split is committed."""
-        return storage.join(self.commits_folder, f"{split}.json")
-
-    def temporary(self, stem: str, suffix: str) -> str:
-        """Path of a file on its way; `stem` begins with the split's name, if it is a split's."""
-        return storage.join(self._temporary_folder, f"{stem}.{suffix}")
-
-    def tuning(self, key: str) -> str:
-        """Path of a batch size that a worker found; `key` is what it depends on."""
-        return storage.join(self.path, WORK_FOLDER, "tuning", f"{key}.json")
-
-    @property
-    def plan(self) -> str:
-        """Path of the plan."""
-        return storage.join(self.path, WORK_FOLDER, "plan.json")
-
-    @property
-    def inputs(self) -> str:
-        """Path of the list of files that the plan was made from."""
-        return storage.join(self.path, WORK_FOLDER, "inputs.json")
-
-    @property
-    def runs_folder(self) -> str:
-        """Folder of what is known of the commands that worked on the job."""
-        return storage.join(self.path, WORK_FOLDER, "runs")
-
-    def run(self, name: str) -> str:
-        """Path of what is known of one of them."""
-        return storage.join(self.runs_folder, f"{name}.json")
-
-    @property
-    def report(self) -> str:
-        """Path of the report."""
-        return storage.join(self.path, WORK_FOLDER, "report.json")
-
-    @property
-    def html_report(self) -> str:
-        """Path of the report for people."""
-        return storage.join(self.path, WORK_FOLDER, "report.html")
-
-    @property
-    def success(self) -> str:
-        """Path of the empty file that appears when all else is there."""
-        return storage.join(self.path, SUCCESS)
+class OutputFolder(OutputPaths):
+    """A job's output on any Beam filesystem; knows nothing of what is in it but the plan."""
 
     def sizes(self) -> dict[str, int]:
         """Sizes by path of all parts, failed parts and commit records that are there."""
@@ -234,7 +164,7 @@ class OutputFolder:
         storage.delete(self.failed_part(name) for name in names)
         storage.delete(self.part(name, suffix) for name in names)
         self.sweep(names)
-        _delete_in(storage.join(self.path, WORK_FOLDER, "tuning"), _TUNING_FILE.fullmatch)
+        _delete_in(self.tuning_folder, _TUNING_FILE.fullmatch)
         storage.delete([self.inputs])
         storage.delete([self.plan])
 
@@ -246,30 +176,26 @@ class OutputFolder:
             match = _TEMPORARY_FILE.fullmatch(name)
             return match is not None and (match[1] is None or match[1] in names)
 
-        _delete_in(self._temporary_folder, is_leftover)
+        _delete_in(self.temporary_folder, is_leftover)
 
     def temporary_files(self, split: str) -> list[str]:
         """Names of the files on their way that attempts at a split have completed."""
-        paths = storage.sizes_in(self._temporary_folder, f"{split}-")
+        paths = storage.sizes_in(self.temporary_folder, f"{split}-")
         return [path.rpartition("/")[2] for path in paths]
 
     def attempted_splits(self) -> frozenset[str]:
         """Splits of which an attempt was killed, or more than one were at work at once."""
-        names = (path.rpartition("/")[2] for path in storage.sizes_in(self._temporary_folder))
+        names = (path.rpartition("/")[2] for path in storage.sizes_in(self.temporary_folder))
         matches = (_TEMPORARY_FILE.fullmatch(name) for name in names)
         return frozenset(match[1] for match in matches if match is not None and match[1])
 
-    @property
-    def _temporary_folder(self) -> str:
-        return storage.join(self.path, WORK_FOLDER, "tmp")
-
     def tidy(self) -> None:
         """Removes the local folder of files on their way if nothing is in it."""
-        _delete_in(self._temporary_folder, lambda name: False)
+        _delete_in(self.temporary_folder, lambda name: False)
 
     def _first_file(self) -> str | None:
         """A file that is there, but for those that a command left which was killed at once."""
-        temporary = self._temporary_folder
+        temporary = self.temporary_folder
         for path in storage.list_files(self.path, limit=_LISTED_LEFTOVERS):
             folder, _, name = path.rpartition("/")
             if folder != temporary or _TEMPORARY_FILE.fullmatch(name) is None:

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from pipelines import storage
+from pipelines.measured_file import MeasuredFile
 from pipelines.object_stores import is_object_store
 
 _LOG = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class PendingFile:
         self._temporary = temporary
         self._target = target
         self._is_published = False
-        self.stream = storage.MeasuredFile(storage.create(temporary))
+        self.stream = MeasuredFile(storage.create(temporary))
 
     def close(self) -> None:
         """Completes the temporary file; may be called again."""

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pipelines import storage
 from pipelines.commit_records import CommitError, read_commit
 from pipelines.fingerprint import Fingerprint
-from pipelines.output_folder import SUCCESS, OutputError, OutputFolder
+from pipelines.output_folder import OutputError, OutputFolder
+from pipelines.output_paths import SUCCESS
 from pipelines.plan import JobPlan
 from pipelines.planned_inputs import PlannedInputs, changed_inputs
 from pipelines.runs import read_runs

@@ -11,10 +11,12 @@ import pytest
 
 from pipelines import object_stores, storage
 from pipelines.commit_records import CommitError, read_commit
-from pipelines.commits import SplitCommitter, SplitWriter
+from pipelines.commits import SplitCommitter
 from pipelines.finish import finish_job
+from pipelines.measured_file import MeasuredFile
 from pipelines.output_folder import OutputFolder
 from pipelines.sinks import sink_class
+from pipelines.split_writer import SplitWriter
 from tests.object_stores.emulators import STORES, Store
 from tests.pipelines.jobs import INPUT_SCHEMA, block, failure, plan
 from tests.pipelines.memory_filesystem import FILES, MemoryFileSystem
@@ -104,8 +106,8 @@ def race(monkeypatch: pytest.MonkeyPatch, path: str, order: str, dies: dict[str,
 
     with monkeypatch.context() as patch:
         patch.setattr(
-            storage.MeasuredFile, "close",
-            in_turn(storage.MeasuredFile.close, lambda file: not file.closed))
+            MeasuredFile, "close",
+            in_turn(MeasuredFile.close, lambda file: not file.closed))
         patch.setattr(storage, "copy", in_turn(storage.copy, lambda *_: True))
         patch.setattr(storage, "write_object", in_turn(storage.write_object, lambda *_: True))
         for name in ("_earlier_commit", "_settle"):
