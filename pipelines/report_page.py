@@ -17,6 +17,7 @@ from pipelines.failure_examples import MOST_KINDS, first_examples
 from pipelines.job_history import History, make_history
 from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan
+from pipelines.printable import printable
 from pipelines.redaction import redacted, redacted_values
 from pipelines.report_text import MOST_WORKERS, batches_of, device_name
 from pipelines.runs import Run
@@ -118,7 +119,9 @@ def _template() -> Any:
 
     text = importlib.resources.files("pipelines").joinpath(_TEMPLATE).read_text("utf-8")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        # What is markup already is of another type.
+        finalize=lambda value: printable(value) if type(value) is str else value)
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["seconds"] = lambda number: f"{number:,.2f}"
     environment.filters["share"] = lambda part: f"{part:.1%}"

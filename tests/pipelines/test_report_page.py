@@ -15,6 +15,7 @@ from pipelines import finish
 from pipelines.commits import SplitCommitter
 from pipelines.finish import finish_job
 from pipelines.output_folder import OutputFolder
+from pipelines.printable import printable
 from pipelines.report import build_report
 from pipelines.report_page import make_page
 from pipelines.runs import Run
@@ -107,7 +108,7 @@ def test_it_can_be_heard(tmp_path: Path) -> None:
     assert "@media print" in page.style
 
 
-HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}</style>"
+HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}</style>\x00\x1b[2J"
 
 
 def test_names_and_messages_are_data(tmp_path: Path) -> None:
@@ -125,7 +126,8 @@ def test_names_and_messages_are_data(tmp_path: Path) -> None:
     html = Path(folder.html_report).read_text()
     page = Page(html)
     assert "<b>" not in html
-    shown = " ".join(HOSTILE.split())
+    assert not [char for char in html if not char.isprintable() and char != "\n"]
+    shown = printable(HOSTILE)
     assert f"received {shown}" in page.text
     # The model, twice; the input, as a flag, and as a split's; the column; --keep; the worker.
     assert page.text.count(shown) >= 8
