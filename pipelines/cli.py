@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import NoReturn, Protocol
 
-from pipelines import options
+from pipelines import option_flags
 from pipelines.beam_errors import BeamErrors
 from pipelines.beam_options import refuse_undeclared
 from pipelines.errors import CommandError
@@ -140,10 +140,10 @@ def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
         "Flags that are not listed here are Beam pipeline options, such as --runner "
         "(default: FnApiRunner).",
     )
-    options.add_score_arguments(score)
+    option_flags.add_score_arguments(score)
     if with_formats:
-        options.add_source_arguments(score)
-        options.add_sink_arguments(score)
+        option_flags.add_source_arguments(score)
+        option_flags.add_sink_arguments(score)
     inspect = commands.add_parser(
         "inspect",
         allow_abbrev=False,
@@ -151,9 +151,9 @@ def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
         description="Shows a model's inputs, outputs and variables, what will be mirrored, and "
         "which columns fit.",
     )
-    inspect.add_argument("model", metavar="MODEL", help=options.MODEL_HELP)
+    inspect.add_argument("model", metavar="MODEL", help=option_flags.MODEL_HELP)
     inspect.add_argument("--json", action="store_true", help="as JSON")
-    options.add_model_arguments(inspect)
+    option_flags.add_model_arguments(inspect)
     tune = commands.add_parser(
         "tune",
         allow_abbrev=False,
@@ -163,7 +163,7 @@ def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
     )
     add_tune_arguments(tune)
     if with_formats:
-        options.add_source_arguments(tune)
+        option_flags.add_source_arguments(tune)
     status = commands.add_parser(
         "status",
         allow_abbrev=False,

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines.cli import EXIT_DONE, EXIT_WRONG, main
 from pipelines.errors import CommandError
-from pipelines.options import add_score_arguments, add_sink_arguments, add_source_arguments
+from pipelines.option_flags import add_score_arguments, add_sink_arguments, add_source_arguments
 
 _SWITCH = {"true": True, "false": False}
 

@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import math
 
-from pipelines.options import InferenceOptions, add_inference_arguments
+from pipelines.option_flags import add_inference_arguments
+from pipelines.options import InferenceOptions
 from transforms.engine.model import PRECISIONS
 
 PLOT_SUFFIXES = (".png", ".svg")

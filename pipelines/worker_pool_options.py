@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.options import positive
+from pipelines.option_values import parse_positive
 
 
 def add_worker_pool_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_worker_pool_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(threads=False)
     parser.add_argument(
         "--pin_devices",
-        type=positive,
+        type=parse_positive,
         metavar="N",
         help="give each process N of the host's NVIDIA devices, by CUDA_VISIBLE_DEVICES "
         "(default: each sees all)",

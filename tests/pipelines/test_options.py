@@ -6,13 +6,8 @@ from typing import Any
 import pytest
 
 from pipelines.cli import build_parser
-from pipelines.options import (
-    DEFAULT_SPLIT_BYTES,
-    ModelFlags,
-    ScoreOptions,
-    add_score_arguments,
-    add_source_arguments,
-)
+from pipelines.option_flags import add_score_arguments, add_source_arguments
+from pipelines.options import DEFAULT_SPLIT_BYTES, ModelFlags, ScoreOptions
 from pipelines.sources import source_class
 
 REQUIRED = ["--input", "in", "--model", "model.keras", "--output", "out"]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.failed_rows import failed_schema, failures_to_batch
-from pipelines.options import add_source_arguments
+from pipelines.option_flags import add_source_arguments
 from pipelines.sinks.parquet import stored_schema
 from pipelines.sources import csv_borders, source_of
 from pipelines.sources.base import InputError, ReadRequest, Source
