@@ -90,9 +90,10 @@ class CsvSource(Source):
         if samples.is_empty:
             return SourcePlan(splits, pa.schema([]), rows=0)
         if not samples.by_path:
+            path = files[0].path
             raise InputError(
-                f"expected CSV. Received: {files[0].path}, whose first record cannot be read. "
-                "Check the files, --csv_delimiter and --csv_no_header."
+                f"expected CSV. Received: {path}, whose first record cannot be read"
+                f"{self._damage(path)}. Check the files, --csv_delimiter and --csv_no_header."
             )
         path = next(iter(samples.by_path))
         texts = [batch for batches in samples.by_path.values() for batch in batches]
@@ -271,6 +272,13 @@ class CsvSource(Source):
             for part in itertools.islice(reader, _SAMPLED_PARTS):
                 texts.append(part.texts)
         return pa.Table.from_batches(texts).combine_chunks().to_batches() or texts
+
+    def _damage(self, path: str) -> str:
+        try:
+            read_header(path, self._dialect(path))
+        except DamagedFileError as error:
+            return f" ({error})"
+        return ""
 
     def _inferred(self, names: Sequence[str], texts: Sequence[pa.RecordBatch]) -> pa.Schema:
         given = dict(self.types)

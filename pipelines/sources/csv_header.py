@@ -46,7 +46,8 @@ def read_header(path: str, dialect: CsvDialect) -> Header:
     """Reads the columns of a file.
 
     Raises:
-      DamagedFileError: the first record cannot be read, or names two columns alike.
+      DamagedFileError: the first record cannot be read, is no text of UTF-8, or names two
+        columns alike.
     """
     start, chunks = without_mark(text_chunks(path, chunk_bytes=_HEADER_CHUNK_BYTES))
     stream = RecordStream(chunks, start, ord(dialect.delimiter), dialect.max_record_bytes)
@@ -56,6 +57,10 @@ def read_header(path: str, dialect: CsvDialect) -> Header:
     text = records.pieces()[0]
     if not text:
         raise DamagedFileError(f"the first record has more than {dialect.max_record_bytes} bytes")
+    if dialect.has_header and b"\0" in text:
+        raise DamagedFileError(
+            "expected a header of UTF-8 text. Received: zero bytes, as UTF-16 and binary files "
+            "have them")
     stop = int(records.starts[0]) + len(text)
     try:
         fields = io.StringIO(text.decode(errors="replace"), newline="")

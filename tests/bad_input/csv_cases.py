@@ -78,7 +78,15 @@ CASES = (
         "wrong magic",
         "no CSV: zeros",
         writing(bytes(200)),
-        Scored((), (Failed(0, "read", "KeyError", "expected column 'x', as in the first file"),)),
+        Scored((), (Failed(0, "read", "DamagedFileError", "expected a header of UTF-8 text"),)),
+        Refused("expected a header of UTF-8 text"),
+    ),
+    Case(
+        "wrong magic",
+        "no CSV: UTF-16",
+        writing(_SOUND.decode().encode("utf-16")),
+        Scored((), (Failed(0, "read", "DamagedFileError", "expected a header of UTF-8 text"),)),
+        Refused("expected a header of UTF-8 text"),
     ),
     Case(
         "wrong magic",
@@ -169,7 +177,7 @@ CASES = (
         Scored(
             (), (Failed(0, "read", "DamagedFileError", "the header names columns alike: x, n, n"),)
         ),
-        Refused("whose first record cannot be read"),
+        Refused("the header names columns alike: x, n, n"),
     ),
     Case(
         "missing columns",

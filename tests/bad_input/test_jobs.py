@@ -94,7 +94,7 @@ def test_csv_of_zeros_is_a_failed_row(models, tmp_path: Path) -> None:
     given = three(tmp_path / "in", "csv", ".csv", bytes(300))
     assert score(models["number"], given, tmp_path / "out") == 0
     assert scored(tmp_path / "out") == rows("a.csv", *range(4)) + rows("c.csv", *range(4))
-    assert failed(tmp_path / "out") == [("b.csv", 0, "read", "KeyError")]
+    assert failed(tmp_path / "out") == [("b.csv", 0, "read", "DamagedFileError")]
 
 
 def test_what_cannot_be_read_at_all_is_refused(
