@@ -24,7 +24,7 @@ from pipelines.runs import Run
 from pipelines.summary import describe_result
 from pipelines.svg_plots import WIDTH, Plot, histogram, lying_bars, steps_over_time
 from pipelines.time_texts import short_duration, utc
-from pipelines.verdict import describe_verdict
+from pipelines.verdict import DEVICE, describe_verdict
 
 _TEMPLATE = "report_page.html.j2"
 _MOST_SIZES, _MOST_RUNS, _MOST_REASONS, _MOST_ITEMS = 20, 50, 20, 20
@@ -184,7 +184,7 @@ def _stages_plot(report: Mapping[str, Any]) -> Plot | None:
         "Seconds by stage",
         "Bars of the seconds that all threads spent in each stage: "
         + ", ".join(f"{name} {text}" for name, _, text in values) + ".",
-        values, report.get("bound_by"),
+        values, "step" if report.get("bound_by") == DEVICE else report.get("bound_by"),
     )  # fmt: skip
 
 

@@ -188,6 +188,25 @@ def test_neither_beam_nor_tensorflow_is_needed(chosen: str, tmp_path: Path) -> N
     assert "ImageError" in done.stdout
 
 
+def test_a_remote_folder_needs_no_tensorflow(tmp_path: Path) -> None:
+    finished(str(tmp_path))
+    script = (
+        "import sys; from tests.filesystem import ShelfFileSystem; from pathlib import Path\n"
+        f"ShelfFileSystem.root = Path({str(tmp_path.parent)!r})\n"
+        "from pipelines.cli import main; code = main(sys.argv[1:])\n"
+        "sys.exit(code or 'tensorflow' in sys.modules)"
+    )
+    folder, to = f"shelf://{tmp_path.name}", f"shelf://{tmp_path.name}/page.html"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "report", folder, "--to", to, "--no_auth"],
+        cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page = Page((tmp_path / "page.html").read_text())
+    assert page.text.startswith(f"Done: {folder}")
+    assert "row 9 failed" in page.text
+
+
 def test_without_jinja_only_the_page_is_refused(tmp_path: Path) -> None:
     finished(str(tmp_path))
     for chosen in ("text", "json"):

@@ -83,6 +83,7 @@ def test_what_a_data_engineer_asks(tmp_path: Path) -> None:
                  "--direct_num_workers"):  # fmt: skip
         assert text in first
     assert "run 2" in told
+    assert 'class="bar marked"' in html[: html.index('id="splits"')]
     assert "1 took longer than 7 s, much longer than most" in told
     assert "00003 /in/3.csv 10 40 s straggler" in told
     assert "host-1:1 GPU:0 20 9×128 128 0 2 1" in told
