@@ -14,8 +14,11 @@ from pipelines.device_check import check_devices
 from pipelines.errors import CommandError
 from pipelines.feeding import Feeding, choose_feeding
 from pipelines.image_padding import sizes_differ
+from pipelines.inference_arguments import inference_arguments
 from pipelines.inputs import match_files
+from pipelines.model_reading import Model, read_model
 from pipelines.native_logs import import_tensorflow
+from pipelines.refusals import refusals
 from pipelines.splits import Split
 from pipelines.tune_candidates import Findings, Variant, measure_candidates
 from pipelines.tune_options import TuneOptions
@@ -23,13 +26,7 @@ from pipelines.tune_plot import require_matplotlib, write_plot
 from pipelines.tune_sample import Sample, read_blocks, take_sample
 from pipelines.tune_summary import describe_findings, findings_as_json
 from pipelines.user_code import load_function
-from pipelines.validation import (
-    Model,
-    inference_arguments,
-    plan_source,
-    read_model,
-    refusals,
-)
+from pipelines.validation import plan_source
 from transforms.engine.errors import describe
 from transforms.engine.opening import PredictorConfig
 from transforms.engine.replicas import open_replicas

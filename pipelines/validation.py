@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -16,71 +15,33 @@ from pipelines.device_check import check_devices
 from pipelines.errors import CommandError
 from pipelines.feeding import Feeding, choose_feeding, scored_schema
 from pipelines.image_padding import sizes_differ
+from pipelines.inference_arguments import open_model, score_arguments
 from pipelines.inputs import input_patterns, match_files
 from pipelines.job_fingerprint import job_fingerprint, plain_arguments
 from pipelines.known_job import known_fingerprint
+from pipelines.model_reading import Model, read_model
 from pipelines.native_logs import import_tensorflow
-from pipelines.options import InferenceOptions, ModelFlags, ScoreOptions
-from pipelines.output_folder import OutputError, OutputFolder
+from pipelines.options import InferenceOptions, ScoreOptions
+from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan, columns_as_text
 from pipelines.planned_inputs import read_inputs
+from pipelines.refusals import refusals
 from pipelines.resume import committed_splits, is_finished, require_same_job
-from pipelines.retrying import OutageError
 from pipelines.sinks import sink_class
-from pipelines.sinks.base import Sink, SinkError, arranged_schema
+from pipelines.sinks.base import Sink, arranged_schema
 from pipelines.sources.base import Source, SourcePlan
 from pipelines.splits import InputFile, numbered
-from pipelines.tuning_folder import OutputTuningStore
-from pipelines.user_code import UserFunction, load_function, look_in_working_folder
-from transforms.batching import Batching
-from transforms.conversion import FeatureError
-from transforms.engine.errors import SetupError
-from transforms.engine.model import (
-    ModelError,
-    ModelKind,
-    ModelSpec,
-    import_object,
-    model_digest,
-    model_kind,
-)
-from transforms.engine.opening import open_predictor, predictor_of
-from transforms.engine.read_signature import read_signature
+from pipelines.user_code import UserFunction, load_function
+from transforms.engine.opening import predictor_of
 from transforms.engine.registry import Lease
-from transforms.engine.replicas import DeviceError, open_replicas
+from transforms.engine.replicas import open_replicas
 from transforms.engine.signature import Signature
 from transforms.inference import PredictBlocks
-from transforms.inference_setup import InferenceSetup
-from transforms.model_files import fetch_model
-from transforms.outputs import OutputError as OutputColumnError
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 _LOG = logging.getLogger(__name__)
 
-# Of --max_host_memory: input under way, and each open part; what is left is for reading.
-_QUEUE_SHARE, _PART_SHARE = 2, 16
-
-_REFUSALS = (
-    ModelError, FeatureError, SinkError, OutputError, OutputColumnError, DeviceError, SetupError,
-    OutageError,
-)  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A model that could be read.
-
-    Attributes:
-      spec: as the workers get it, with the path that the user gave.
-      local: the same with a path on this machine.
-    """
-
-    spec: ModelSpec
-    local: ModelSpec
-    kind: ModelKind
-    signature: Signature
-    digest: str
+# Of --max_host_memory, each open part.
+_PART_SHARE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +160,7 @@ def check_job(
         feeding = _feeding(options, source, planned, model.signature, function, differ)
         lease = None
         if workers == "process":
-            lease = _open(model, _score_arguments(options, feeding))
+            lease = open_model(model, score_arguments(options, feeding))
             undo.callback(lease.release)
             predictor = predictor_of(lease)
             outputs = predictor.outputs or predictor.signature.outputs
@@ -210,7 +171,7 @@ def check_job(
         for note in feeding.notes:
             _LOG.warning("%s", note)
         output_schema = _check_outputs(model.signature, feeding, sink, options.provenance)
-        predict = PredictBlocks(model.spec, **_score_arguments(options, feeding))
+        predict = PredictBlocks(model.spec, **score_arguments(options, feeding))
         undo.pop_all()
     plan = resumed or JobPlan(
         splits=numbered(planned.splits),
@@ -249,35 +210,6 @@ def _settled_job(
     if len(committed_splits(folder, resumed)) < len(resumed.splits):
         return None
     return CommittedJob(options, resumed, folder, is_finished(folder, resumed))
-
-
-def read_model(flags: ModelFlags, *, precision: str | None = None, complete: bool = False) -> Model:
-    """Reads what a model takes, without building it here.
-
-    Args:
-      flags: which model, and how it is loaded.
-      precision: dtype policy that it will be loaded with.
-      complete: read what it gives too, though that may take seconds.
-
-    Raises:
-      ModelError: it cannot be read, or not with these flags.
-    """
-    look_in_working_folder()
-    spec = flags.spec()
-    for name, path in flags.custom_objects:
-        import_object(path, f"custom object {name!r}", f"--custom_objects {name}=module:name")
-    local = dataclasses.replace(spec, path=fetch_model(spec.path))
-    signature = read_signature(local, complete=complete, precision=precision)
-    return Model(spec, local, model_kind(local.path), signature, model_digest(local))
-
-
-@contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """Makes the known ways in which a command can be wrong a `CommandError`."""
-    try:
-        yield
-    except _REFUSALS as error:
-        raise CommandError(" ".join(str(error).split())) from error
 
 
 def _needs_outputs(options: ScoreOptions, sink: Sink, workers: WorkerPlace) -> bool:
@@ -361,50 +293,3 @@ def _check_outputs(
     return written
 
 
-def _score_arguments(options: ScoreOptions, feeding: Feeding) -> dict[str, Any]:
-    """What `PredictBlocks` takes beside the model."""
-    memory = options.max_host_memory
-    queue_bytes = None if memory is None else max(1, memory // _QUEUE_SHARE)
-    return inference_arguments(options, feeding) | {
-        "batching": Batching(rows=options.batch_size, max_host_bytes=queue_bytes),
-        "tuning_stores": (OutputTuningStore(options.output),),
-    }
-
-
-def inference_arguments(options: InferenceOptions, feeding: Feeding) -> dict[str, Any]:
-    """What decides about an inference, as `InferenceSetup.checked` takes it beside the model."""
-    return {
-        "devices": options.devices,
-        "logical_devices": options.logical_devices,
-        "preprocess": feeding.preprocess,
-        "input_spec": _tensor_specs(feeding),
-        "input_map": _input_map(feeding),
-        "keep": list(feeding.kept),
-        "precision": options.precision,
-        "xla": options.xla,
-        "dispatch": options.dispatch,
-    }
-
-
-def _open(model: Model, arguments: dict[str, Any]) -> Lease:
-    """Loads, traces and warms up what the threads of this process will use."""
-    try:
-        setup = InferenceSetup.checked(model.spec, **arguments)
-    except ValueError as error:
-        raise CommandError(" ".join(str(error).split())) from error
-    return open_predictor(dataclasses.replace(setup.config, model=model.local))
-
-
-def _input_map(feeding: Feeding) -> dict[str, str]:
-    if feeding.preprocess is not None:
-        return {}
-    return {feed.name: feed.column for feed in feeding.feeds if feed.name != feed.column}
-
-
-def _tensor_specs(feeding: Feeding) -> dict[str, tf.TensorSpec]:
-    import tensorflow as tf
-
-    return {
-        column: tf.TensorSpec(field.shape, tf.as_dtype(field.dtype))
-        for column, field in feeding.spec.items()
-    }

@@ -116,7 +116,7 @@ def written(folder: Path) -> dict[Path, int]:
 
 def test_a_finished_job_says_so_at_once(scored: Place, capsys, monkeypatch):
     before = written(scored.out)
-    monkeypatch.setattr("pipelines.validation.open_predictor", None)
+    monkeypatch.setattr("pipelines.inference_arguments.open_predictor", None)
     assert scored.score() == 0
     told = capsys.readouterr().out
     assert "nothing is left to score: 4 of 4 splits are committed, and the job has suc" in told
@@ -126,7 +126,7 @@ def test_a_finished_job_says_so_at_once(scored: Place, capsys, monkeypatch):
 
 def test_a_job_killed_before_success_is_only_finished(scored: Place, monkeypatch):
     scored.forget()
-    monkeypatch.setattr("pipelines.validation.open_predictor", None)
+    monkeypatch.setattr("pipelines.inference_arguments.open_predictor", None)
     assert scored.score() == 0
     scored.require_exact_rows()
 
