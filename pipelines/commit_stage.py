@@ -86,7 +86,8 @@ class FinishDoFn(beam.DoFn):
         """Takes the one group of all commits; what counts is on disk, not in it."""
         with outages_named():
             folder = OutputFolder(self._folder)
-            report = finish_job(folder.require_plan(self._plan_id), folder)
+            plan = folder.require_plan(self._plan_id)
+            report = finish_job(plan, folder, self._plan_id)
         yield report
 
 

@@ -92,7 +92,9 @@ def verify_job(plan: JobPlan, folder: OutputFolder, content: bool) -> Verified:
     return Verified(records, problems, broken, stale)
 
 
-def finish_job(plan: JobPlan, folder: OutputFolder) -> dict[str, Any]:
+def finish_job(
+    plan: JobPlan, folder: OutputFolder, plan_id: str | None = None
+) -> dict[str, Any]:
     """Verifies the job, writes its report and, if all is well, `_SUCCESS` last.
 
     Counts come from the commit records on disk: those of an earlier run of the same job
@@ -103,11 +105,22 @@ def finish_job(plan: JobPlan, folder: OutputFolder) -> dict[str, Any]:
 
     A record that does not hold is deleted, so that the next run does its split again.
 
+    Args:
+      plan: the job's plan.
+      folder: its output.
+      plan_id: of the plan that must still be there when all is compared, which can take
+        minutes; None for a folder that no other job takes.
+
     Returns:
       The report; its `succeeded` and `reasons` say how the job ended.
+
+    Raises:
+      OutputError: the folder is another job's by now; nothing in it is touched.
     """
     records, problems, broken, stale = verify_job(
         plan, folder, content=storage.is_local(folder.path))
+    if plan_id is not None:
+        folder.require_plan(plan_id)
     if len(problems) > _NAMED_PROBLEMS:
         more = len(problems) - _NAMED_PROBLEMS
         problems = [*problems[:_NAMED_PROBLEMS], f"{more:,} more splits are not as expected."]

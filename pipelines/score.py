@@ -23,7 +23,7 @@ from pipelines.errors import CommandError
 from pipelines.finish import finish_job
 from pipelines.job_fingerprint import plain_arguments
 from pipelines.options import ScoreOptions
-from pipelines.output_folder import OutputFolder
+from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.persistence import Persistence
 from pipelines.planned_inputs import PlannedInputs
 from pipelines.planned_splits import PlannedSplits, UncommittedDoFn
@@ -170,9 +170,9 @@ def _finish(job: CommittedJob, started_at: float) -> _Outcome:
         else:
             sys.stdout.write(f"{done}\n")
             run_of_job = _start_run(job.folder, job.options, started_at, detached=False)
-            report = finish_job(job.plan, job.folder)
+            report = finish_job(job.plan, job.folder, job.plan.id)
             _end_run(job.folder, run_of_job, EXIT_DONE if report["succeeded"] else EXIT_FAILED)
-    except (OSError, OutageError) as error:
+    except (OSError, OutageError, OutputError) as error:
         _LOG.error("the job could not be finished: %s: %s", type(error).__name__, error)
         return _Outcome(EXIT_FAILED, is_outage(error), is_outage(error))
     return _concluded(report, job.folder)

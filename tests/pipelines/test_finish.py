@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from benchmarks.slow_storage import FILES, REQUESTS
+from pipelines import finish
 from pipelines.commits import SplitCommitter
 from pipelines.finish import finish_job, verify_job
-from pipelines.output_folder import OutputFolder
+from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.report import build_report, too_many_failed
 from pipelines.sinks import sink_class
@@ -46,6 +47,29 @@ def test_a_good_job_gets_its_report_and_success(tmp_path: Path) -> None:
     assert json.loads(Path(folder.report).read_text()) == report
     assert (tmp_path / "_SUCCESS").read_bytes() == b""
     assert not (tmp_path / "_mirrorbeam" / "tmp").exists()
+
+
+def test_a_folder_that_another_job_took_meanwhile_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, folder = job(tmp_path)
+    other = plan(3)
+    assert folder.begin(made, None)
+
+    def take_behind(*given: Any, **named: Any) -> finish.Verified:
+        found = verify_job(*given, **named)
+        assert folder.begin(other, made)
+        commits = SplitCommitter(
+            folder, sink_class("parquet")(), INPUT_SCHEMA, plan_id=other.id)
+        commits.add(block(0, [0], total=1))
+        return found
+
+    monkeypatch.setattr(finish, "verify_job", take_behind)
+    with pytest.raises(OutputError, match="has begun another job"):
+        finish_job(made, folder, made.id)
+    assert Path(folder.commit("00000")).exists()
+    assert not Path(folder.success).exists()
+    assert not Path(folder.report).exists()
 
 
 def test_success_is_the_last_file_written(tmp_path: Path) -> None:
