@@ -17,6 +17,7 @@ from pipelines.sources.blocks import BlockMaker
 from pipelines.sources.byte_ranges import cut_files
 from pipelines.sources.column_names import own_columns
 from pipelines.sources.csv_apart import parse_apart
+from pipelines.sources.csv_columns import csv_schema
 from pipelines.sources.csv_flags import add_csv_flags, parse_delimiter
 from pipelines.sources.csv_header import CsvDialect, read_header
 from pipelines.sources.csv_rows import CsvReader, CsvRows, no_texts, record_text
@@ -28,7 +29,7 @@ from pipelines.sources.record_limits import (
 from pipelines.sources.sampling import sample_files
 from pipelines.sources.streams import DamagedFileError
 from pipelines.sources.text_streams import can_cut
-from pipelines.sources.text_values import MIXED, TYPES, as_fed, convert, infer_field
+from pipelines.sources.text_values import MIXED, TYPES, as_fed, convert
 from pipelines.splits import InputFile, Split, bare_name, whole_files
 from transforms.block import Block
 from transforms.failures import Failure
@@ -97,7 +98,7 @@ class CsvSource(Source):
             )
         path = next(iter(samples.by_path))
         texts = [batch for batches in samples.by_path.values() for batch in batches]
-        schema = own_columns(self._inferred(texts[0].schema.names, texts), path)
+        schema = own_columns(csv_schema(texts, dict(self.types)), path)
         if not any(batch.num_rows for batch in texts) and len(texts) == len(files):
             # Headers alone tell no types.
             return SourcePlan(splits, pa.schema([]), rows=0)
@@ -279,23 +280,6 @@ class CsvSource(Source):
         except DamagedFileError as error:
             return f" ({error})"
         return ""
-
-    def _inferred(self, names: Sequence[str], texts: Sequence[pa.RecordBatch]) -> pa.Schema:
-        given = dict(self.types)
-        unknown = sorted(set(given) - set(names))
-        if unknown:
-            raise InputError(
-                f"expected --csv_types for columns of the input. Received: {unknown[0]!r}; the "
-                f"columns are {', '.join(names)}."
-            )
-        fields = []
-        for name in names:
-            if name in given:
-                fields.append(pa.field(name, TYPES[given[name]]))
-                continue
-            values = [batch.column(name) for batch in texts if name in batch.schema.names]
-            fields.append(infer_field(name, pa.concat_arrays(values)))
-        return pa.schema(fields)
 
 
 def _row(failure: Failure) -> int:
