@@ -160,7 +160,7 @@ def require_whole(path: str) -> None:
     names = {file.removeprefix(path) for file in storage.list_files(path)}
     assert names == {
         "/part-00000.csv", "/_mirrorbeam/commits/00000.json", "/_mirrorbeam/report.json",
-        "/_SUCCESS",
+        "/_mirrorbeam/report.html", "/_SUCCESS",
     }  # fmt: skip
 
 
