@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transforms.engine.model import ModelSpec as ModelSpec
     from transforms.inference import InferenceResult as InferenceResult
     from transforms.inference import MirroredInference as MirroredInference
-    from transforms.inference import MirroredInferenceDoFn as MirroredInferenceDoFn
+    from transforms.inference_dofn import MirroredInferenceDoFn as MirroredInferenceDoFn
     from transforms.optimal_batch import (
         determine_optimal_batch_size as determine_optimal_batch_size,
     )
@@ -23,7 +23,7 @@ _HOMES = {
     "Batching": "transforms.batching",
     "InferenceResult": "transforms.inference",
     "MirroredInference": "transforms.inference",
-    "MirroredInferenceDoFn": "transforms.inference",
+    "MirroredInferenceDoFn": "transforms.inference_dofn",
     "ModelError": "transforms.engine.model",
     "ModelSpec": "transforms.engine.model",
     "determine_optimal_batch_size": "transforms.optimal_batch",

@@ -20,7 +20,8 @@ from tests import models
 from transforms import Batching, MirroredInference, ModelSpec
 from transforms.block import Block
 from transforms.engine.registry import PREDICTORS
-from transforms.inference import MirroredInferenceDoFn, PredictBlocks
+from transforms.inference import PredictBlocks
+from transforms.inference_dofn import MirroredInferenceDoFn
 from transforms.inference_setup import InferenceSetup
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
