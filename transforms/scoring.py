@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transforms.engine.group_queue import Scored
+from transforms.engine.groups import Scored
 from transforms.engine.lengths import split_by_length
 from transforms.engine.predictor import Predictor
 from transforms.engine.slicing import Columns

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tests.engine.ahead import open_ahead
 from transforms.engine.errors import SetupError
-from transforms.engine.group_queue import Group, GroupQueue, Scored
+from transforms.engine.group_queue import GroupQueue
+from transforms.engine.groups import Group, Scored
 from transforms.engine.predictor import Predictor
 from transforms.engine.recovery import DeviceFailedError
 from transforms.engine.replicas import Replicas, open_replicas

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests.engine.ahead import open_ahead
-from transforms.engine.group_queue import Group, GroupQueue
+from transforms.engine.group_queue import GroupQueue
+from transforms.engine.groups import Group
 from transforms.engine.predictor import Predictor
 from transforms.engine.read_back import ReadBack
 from transforms.engine.signature import Signature, TensorField

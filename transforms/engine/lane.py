@@ -14,7 +14,8 @@ import numpy as np
 from transforms.engine.arrays import columns_row_bytes
 from transforms.engine.batch_runner import BatchRunner, RunningBatch
 from transforms.engine.errors import is_out_of_memory
-from transforms.engine.group_queue import Group, GroupQueue, Share, settle
+from transforms.engine.group_queue import GroupQueue
+from transforms.engine.groups import Group, Share, settle
 from transforms.engine.read_back import OnHost
 from transforms.engine.recovery import Recovery
 from transforms.engine.run_statistics import BusyClock

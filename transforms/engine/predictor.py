@@ -9,13 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 from transforms.engine.batch_runner import BatchRunner
-from transforms.engine.group_queue import (
-    QUEUE_BYTES,
-    DemandingFuture,
-    Group,
-    GroupQueue,
-    Scored,
-)
+from transforms.engine.group_queue import QUEUE_BYTES, DemandingFuture, GroupQueue
+from transforms.engine.groups import Group, Scored
 from transforms.engine.lane import Lane
 from transforms.engine.recovery import WAITS_SECONDS
 from transforms.engine.replicas import Dispatch, Replicas

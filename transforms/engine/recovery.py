@@ -17,7 +17,7 @@ from transforms.engine.errors import (
     is_out_of_memory,
     may_be_the_device,
 )
-from transforms.engine.group_queue import join_parts
+from transforms.engine.groups import join_parts
 from transforms.engine.sizing import Sizes
 from transforms.engine.slicing import Columns, count_rows, cut
 
