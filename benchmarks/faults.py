@@ -1,5 +1,7 @@
 """Kills a job at every point of its way, resumes it, and counts rows lost and doubled.
 
+Also lets two commands work on one folder, of which one is stopped at random and woken later.
+
     python -m benchmarks.faults
 
 Writes `benchmarks/results/faults.json` and the figures in `docs/guarantees.md`; ends with
@@ -13,6 +15,7 @@ import dataclasses
 import json
 import logging
 import os
+import random
 import sys
 import tempfile
 from pathlib import Path
@@ -23,13 +26,16 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 from benchmarks.machine import describe_machine
 from benchmarks.marked_text import put_between
+from tests.bad_input.matrix import count_tried
 from tests.faults.kill_points import POINTS, Outcome, kill_and_resume, kill_half_way
+from tests.faults.two_commands import Round, play
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/faults.json"
 PAGE = ROOT / "docs/guarantees.md"
 
 HALF_SPLITS, HALF_THREADS = 24, 2
+ROUNDS = 20
 
 _BEGIN, _END = "<!-- figures: python -m benchmarks.faults -->", "<!-- end of figures -->"
 
@@ -46,28 +52,39 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         half = kill_half_way(Path(folder), HALF_SPLITS, HALF_THREADS)
     _LOG.info("%s", half)
+    rounds: list[Round] = []
+    for number in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            rounds.append(play(Path(folder), random.Random(number)))
+        _LOG.info("%s", rounds[-1])
     return {
         "machine": describe_machine(),
         "points": [dataclasses.asdict(outcome) for outcome in outcomes],
         "half_way": dataclasses.asdict(half) | {"splits": HALF_SPLITS, "threads": HALF_THREADS},
+        "two_commands": [dataclasses.asdict(played) for played in rounds],
     }
 
 
 def figures(results: dict[str, Any]) -> str:
     """The table of figures."""
     points, half = results["points"], results["half_way"]
-    kills = [*points, half]
+    kills, rounds = [*points, half], results["two_commands"]
+    files, jobs = count_tried()
     lines = [
         "| | |",
         "|---|---|",
         f"| points at which a job was killed by SIGKILL | {len(points)} |",
         f"| kills survived, with one of a job that was half done | {len(kills)} |",
-        f"| rows lost | {sum(kill['rows_lost'] for kill in kills)} |",
-        f"| rows doubled | {sum(kill['rows_doubled'] for kill in kills)} |",
+        "| rounds of two commands on one folder, one stopped at random and woken later | "
+        f"{len(rounds)} |",
+        f"| rows lost in all these | {sum(job['rows_lost'] for job in [*kills, *rounds])} |",
+        f"| rows doubled | {sum(job['rows_doubled'] for job in [*kills, *rounds])} |",
         "| splits begun and done again, at most, with one reading thread | "
         f"{max(kill['redone'] for kill in points)} |",
         f"| the same after a kill at {half['committed']} of {half['splits']} splits, with "
         f"{half['threads']} threads | {half['redone']} |",
+        "| bad input files tried, each beside sound ones and alone: [Bad input](bad_input.md) | "
+        f"{files}, in {jobs} jobs |",
     ]
     return "\n".join(lines)
 
@@ -79,8 +96,8 @@ def main() -> int:
     results = measure()
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     PAGE.write_text(put_between(PAGE.read_text(), _BEGIN, _END, f"\n{figures(results)}\n"))
-    kills = [*results["points"], results["half_way"]]
-    exact = not any(kill["rows_lost"] or kill["rows_doubled"] for kill in kills)
+    jobs = [*results["points"], results["half_way"], *results["two_commands"]]
+    exact = not any(job["rows_lost"] or job["rows_doubled"] for job in jobs)
     within = all(kill["redone"] <= 2 for kill in results["points"])
     within = within and results["half_way"]["redone"] <= 2 * HALF_THREADS
     return 0 if exact and within else 1

@@ -209,8 +209,9 @@ class OutputFolder(OutputPaths):
             write_at_once(probe, f"{probe}s", b"")
             storage.delete([f"{probe}s"])
         finally:
-            for folder in made:
-                if os.path.isdir(folder):
+            # Another command may have removed them, or have begun to use them.
+            with contextlib.suppress(OSError):
+                for folder in made:
                     os.rmdir(folder)
 
     def _unusable(self, error: Exception) -> OutputError:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import google_crc32c
 
@@ -23,6 +23,8 @@ _SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
 _CHUNK_BYTES = 4 * 2**20
 _DELETING_THREADS = 32
 _FOLDER_TRIES = 10
+
+_Used = TypeVar("_Used")
 
 
 def is_local(path: str) -> bool:
@@ -44,7 +46,7 @@ def join(folder: str, *names: str) -> str:
 def create(path: str) -> BinaryIO:
     """Opens a new file for writing, and makes the local folders that it needs."""
     if is_local(path):
-        return _create_local(path)
+        return _with_folder(path, lambda: open(path, "wb"))
     if is_object_store(path):
         return create_object(path)
     from apache_beam.io.filesystem import CompressionTypes
@@ -54,13 +56,22 @@ def create(path: str) -> BinaryIO:
         f"creating {path}"))
 
 
-def _create_local(path: str) -> BinaryIO:
+def _with_folder(path: str, use: Callable[[], _Used]) -> _Used:
+    """What `use` gives, with the folder of a local file made before.
+
+    Another command may remove that folder at any time, since nothing is in it.
+    """
+    folder = os.path.dirname(path) or "."
     for _ in range(_FOLDER_TRIES):
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        # Another command may remove the folder in between, since nothing is in it.
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except FileExistsError:
+            # It was there, and is not any more; or a file is in its place.
+            continue
         with contextlib.suppress(FileNotFoundError):
-            return open(path, "wb")
-    return open(path, "wb")
+            return use()
+    os.makedirs(folder, exist_ok=True)
+    return use()
 
 
 def open_to_read(path: str) -> BinaryIO:
@@ -108,8 +119,7 @@ def replace(source: str, target: str) -> None:
     store shows the new one when its copy is complete.
     """
     if is_local(target):
-        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        os.replace(source, target)
+        _with_folder(target, lambda: os.replace(source, target))
         return
     filesystem = _filesystem(target)
     tries = 0
@@ -134,8 +144,7 @@ def link(source: str, target: str) -> None:
       FileExistsError: another file has it.
       OSError: the disk has no hard links.
     """
-    os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-    os.link(source, target)
+    _with_folder(target, lambda: os.link(source, target))
 
 
 def copy(source: str, target: str) -> None:

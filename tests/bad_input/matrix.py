@@ -49,6 +49,16 @@ def page_text() -> str:
     return "\n\n".join([_counts(), *tables])
 
 
+def count_tried() -> tuple[int, int]:
+    """How many bad files there are, and jobs with them."""
+    files = sum(len(_real(cases)) for cases in MATRIX.values())
+    return files, 2 * files
+
+
+def _real(cases: tuple[Case, ...]) -> list[Case]:
+    return [case for case in cases if not isinstance(case.beside, Impossible)]
+
+
 def _counts() -> str:
     """How many cases there are of each format, and how they end."""
     lines = [
@@ -57,7 +67,7 @@ def _counts() -> str:
     ]
     totals = collections.Counter[str]()
     for name, cases in MATRIX.items():
-        real = [case for case in cases if not isinstance(case.beside, Impossible)]
+        real = _real(cases)
         ends = collections.Counter(
             _end(outcome) for case in real for outcome in (case.beside, case.only)
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -144,3 +147,27 @@ def test_files_that_go_while_their_folder_is_listed(tmp_path: Path, listed: List
 def test_folders_that_are_none_have_no_files(tmp_path: Path, listed: Listing) -> None:
     assert listed(str(tmp_path / "none")) == {}
     assert listed(put(str(tmp_path / "file"), b"")) == {}
+
+
+def test_a_folder_that_others_remove_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    goes_on = (
+        "import contextlib, os, sys, time\n"
+        "while True:\n"
+        "    time.sleep(1e-4)\n"
+        "    with contextlib.suppress(OSError):\n"
+        "        os.rmdir(sys.argv[1])\n")
+    with subprocess.Popen([sys.executable, "-c", goes_on, str(folder)]) as other:
+        try:
+            # One of some hundred files met a folder on its way out.
+            for number in range(3_000):
+                path = put(str(folder / "new"), b"1")
+                storage.replace(path, str(tmp_path / "kept"))
+                storage.replace(str(tmp_path / "kept"), path)
+                storage.link(path, str(tmp_path / f"{number}"))
+                os.unlink(path)
+                storage.link(str(tmp_path / f"{number}"), path)
+                os.unlink(path)
+        finally:
+            other.kill()
+    assert len(list(tmp_path.glob("[0-9]*"))) == 3_000
