@@ -64,25 +64,26 @@ def play(folder: Path, chance: random.Random, splits: int = SPLITS) -> Round:
     first = _start(job, "first")
     together = chance.random() < 0.5
     second = _start(job, "second") if together else None
-    _wait(first, _moment(job, chance, splits))
-    stopped_at = _commits(job)
-    if first.poll() is None:
-        first.send_signal(signal.SIGSTOP)
-    if second is None:
-        second = _start(job, "second")
-    if chance.random() < 0.5:
-        second.wait(_WAIT_SECONDS)
-    else:
-        _wait(second, _moment(job, chance, splits))
-    woken_at = _commits(job)
-    if first.poll() is None:
-        first.send_signal(signal.SIGCONT)
     try:
+        _wait(first, _moment(job, chance, splits))
+        stopped_at = _commits(job)
+        if first.poll() is None:
+            first.send_signal(signal.SIGSTOP)
+        if second is None:
+            second = _start(job, "second")
+        if chance.random() < 0.5:
+            second.wait(_WAIT_SECONDS)
+        else:
+            _wait(second, _moment(job, chance, splits))
+        woken_at = _commits(job)
+        if first.poll() is None:
+            first.send_signal(signal.SIGCONT)
         codes = first.wait(_WAIT_SECONDS), second.wait(_WAIT_SECONDS)
     finally:
         # Of ended ones this does nothing.
         first.kill()
-        second.kill()
+        if second is not None:
+            second.kill()
     said = [(folder / f"{name}.txt").read_text() for name in ("first", "second")]
     lost, doubled = job.wrong_rows()
     fine = 0 in codes and set(codes) <= {0, 1} and "Traceback" not in "".join(said)
