@@ -135,9 +135,16 @@ class SplitWriter:
             self._require_own_folder()
             earlier = self._earlier_commit()
             if earlier is None:
-                record = self._publish(part, rows_in_split, failed, run_info, stage_times)
-                self._settle()
-                return record
+                try:
+                    record = self._publish(part, rows_in_split, failed, run_info, stage_times)
+                except FileNotFoundError:
+                    # A command that finished the job meanwhile cleaned up behind it.
+                    earlier = self._earlier_commit()
+                    if earlier is None:
+                        raise
+                else:
+                    self._settle()
+                    return record
         self.abandon()
         return earlier
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import storage
 from pipelines.commit_records import read_commit
 from pipelines.commits import SplitCommitter
 from pipelines.fingerprint import FINGERPRINT_PARTS, fingerprint
@@ -67,6 +69,33 @@ def test_an_attempt_whose_files_were_swept_finds_the_commit(tmp_path: Path):
     folder.sweep(["00000"])
     assert end(older) == winner
     assert read_commit(folder, "00000", ParquetSink()) is not None
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_an_attempt_that_is_overtaken_while_it_publishes_finds_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    # As on a file system without locks, or where the lock's holder was stopped.
+    monkeypatch.setattr("pipelines.split_writer.file_lock", lambda _: contextlib.nullcontext())
+    folder = OutputFolder(str(tmp_path))
+    folder.begin(plan(), None)
+    older, newer = begun(folder), begun(folder)
+    replace, left, winners = storage.replace, moves, []
+
+    def overtaken(source: str, target: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            winners.append(end(newer))
+            folder.sweep(["00000"])
+        replace(source, target)
+
+    monkeypatch.setattr(storage, "replace", overtaken)
+    assert [end(older)] == winners
+    record = read_commit(folder, "00000", ParquetSink())
+    assert record is not None
+    assert (record["attempt"], record["predicted"], record["failed"]) == (winners[0], 999, 1)
+    assert finish_job(plan(1), folder)["succeeded"]
 
 
 @pytest.mark.slow
