@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from typing import NoReturn, Protocol
 
@@ -22,6 +19,7 @@ from pipelines.printable import printable
 from pipelines.redaction import RedactingFormatter, redacted
 from pipelines.report_options import add_report_arguments
 from pipelines.status_options import add_status_arguments
+from pipelines.stop_signals import stopped_by_signals
 from pipelines.tune_options import add_tune_arguments
 from pipelines.worker_pool_options import add_worker_pool_arguments
 
@@ -85,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"expected flags of mirrorbeam {flags.command}. Received: {rest[0]}")
         _set_up_logging()
         module = _MODULES.get(flags.command, flags.command)
-        with _stopped_by_signals():
+        with stopped_by_signals():
             command: Command = importlib.import_module(f"pipelines.{module}")
             return command.run(flags, rest)
     except SystemExit as leave:
@@ -96,27 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _LOG.error("stopped before the job was done")
         return EXIT_FAILED
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Makes SIGTERM stop a command as Ctrl-C does: schedulers send it, and expect an exit code."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            # None is a handler that Python did not install and cannot put back.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _stop(*_: object) -> NoReturn:
-    # Beam ends what its threads are still using, and would log how each of them fails then.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    raise KeyboardInterrupt
 
 
 def build_parser(*, with_formats: bool = True) -> argparse.ArgumentParser:
