@@ -138,7 +138,11 @@ class ThreadWorker:
 
     def _abandon_bundles(self) -> None:
         """Tears the DoFns of half-run bundles down, which makes these fail and free the model."""
+        from apache_beam.utils.sentinel import Sentinel
+
         try:
+            # Else the thread that sends responses waits for them for ever, and holds the harness.
+            self._harness._responses.put(Sentinel.sentinel)
             self._harness._bundle_processor_cache.shutdown()
             self._harness._data_channel_factory.close()
             self._harness._state_handler_factory.close()

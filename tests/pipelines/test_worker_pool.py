@@ -174,6 +174,25 @@ def test_a_worker_ends_when_its_runner_vanishes(start_pool: StartPool, ask: Ask)
     wait_until(lambda: not is_alive(pid), "the worker to end")
 
 
+def test_threads_end_with_the_runners_that_vanished(start_pool: StartPool, ask: Ask):
+    pool = start_pool("--threads")
+
+    def serve(runners: int) -> None:
+        for _ in range(runners):
+            runner = ask(pool)
+            assert runner.start_worker("1-1") == ""
+            runner.connected.get(timeout=SECONDS)
+            runner.vanish()
+
+    def threads() -> int:
+        return len(os.listdir(f"/proc/{pool.process.pid}/task"))
+
+    serve(2)
+    before = threads()
+    serve(24)
+    wait_until(lambda: threads() < before + 8, "the threads of 24 runners to end")
+
+
 def test_sigterm_ends_the_pool_and_its_workers(start_pool: StartPool, ask: Ask):
     pool = start_pool()
     runner = ask(pool)
