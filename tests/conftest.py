@@ -12,6 +12,16 @@ os.environ["GRPC_VERBOSITY"] = "ERROR"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mirrorbeam-cache-")
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is. Fixtures of the functions here are
+# folders, which examples may share.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("tests")
 
 LOGICAL_CPUS = 4
 

@@ -118,7 +118,7 @@ def test_without_provenance_only_the_failed_part_has_it(tmp_path: Path) -> None:
     assert "_row" in pq.read_schema(tmp_path / "_mirrorbeam/failed/part-00000.parquet").names
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_splits_interleaved_in_any_order(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

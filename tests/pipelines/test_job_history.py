@@ -67,7 +67,7 @@ def test_short_splits_have_no_stragglers() -> None:
     assert durations.stragglers == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 1000), st.floats(0, 1e4)), max_size=400),
     st.lists(st.floats(0, 1e6), min_size=1, max_size=4),

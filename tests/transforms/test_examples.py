@@ -26,7 +26,7 @@ from transforms.examples import (
 )
 from transforms.features import FeatureError, columns_to_arrays, match_columns
 
-MODERATE = settings(max_examples=80, deadline=None)
+MODERATE = settings(max_examples=80)
 FEATURES = {
     "label": ExampleFeature("int", 1),
     "name": ExampleFeature("bytes", 1),

@@ -26,7 +26,7 @@ from transforms.features import (
 )
 from transforms.images import images_to_column
 
-MODERATE = settings(max_examples=120, deadline=None)
+MODERATE = settings(max_examples=120)
 
 
 def feed(dtype: str, shape: tuple[int | None, ...] | None, column: str = "x") -> Feed:

@@ -149,7 +149,7 @@ def test_common_files_are_decoded_without_pillow(
         assert decode_image(FILES[name], channels).shape == (37, 51, channels)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     name=st.sampled_from(["jpeg RGB 95 2 False", "jpeg L 30 0 True", "png RGB", "png P", "gif"]),
     cut=st.floats(0, 1),

@@ -42,7 +42,7 @@ def values_of(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     dtype=st.sampled_from(DTYPES),
     row_shape=st.lists(st.integers(0, 3), max_size=3).map(tuple),

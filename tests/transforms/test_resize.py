@@ -20,7 +20,7 @@ def image_of(height: int, width: int, channels: int = 3, seed: int = 0) -> np.nd
     return rng.integers(0, 256, (height, width, channels)).astype(np.uint8)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, max_size=5),
     target=st.tuples(st.integers(1, 40), st.integers(1, 40)),

@@ -14,7 +14,7 @@ from transforms.engine.signature import TensorField
 from transforms.features import FeatureError, Feed, columns_to_arrays
 from transforms.rows import match_row, rows_to_arrays
 
-MODERATE = settings(max_examples=120, deadline=None)
+MODERATE = settings(max_examples=120)
 
 
 def feed(dtype: str, shape: tuple[int | None, ...] | None, column: str = "x") -> Feed:

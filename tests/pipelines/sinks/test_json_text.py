@@ -57,7 +57,7 @@ cases = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=cases, data=st.data())
 def test_every_value_reads_back(case: tuple[pa.DataType, list[Any]], data: st.DataObject) -> None:
     kind, values = case
@@ -68,7 +68,7 @@ def test_every_value_reads_back(case: tuple[pa.DataType, list[Any]], data: st.Da
     assert [json.loads(text) for text in texts] == [reference(value) for value in values[start:]]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(values=st.lists(st.floats(width=32)))
 def test_float32_reads_back_as_the_same_float32(values: list[float]) -> None:
     array = np.array(values, np.float32)

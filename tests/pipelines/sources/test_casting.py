@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipelines.sources.casting import cast_column, is_compatible, valid_text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(-(2**40), 2**40) | st.integers(0, 9) | st.none(), max_size=40))
 def test_casts_what_fits_and_names_the_rest(values):
     column, misfits = cast_column(pa.array(values, pa.int64()), pa.int32())

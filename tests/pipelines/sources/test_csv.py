@@ -8,7 +8,7 @@ import uuid
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources.base import InputError, ReadRequest
@@ -52,9 +52,7 @@ def test_reads_what_the_standard_library_writes(tmp_path, compress):
 CELLS = st.text(st.sampled_from('ab"\n,;é \u2028'), max_size=6)
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80)
 @given(rows=st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=12))
 def test_reads_any_text_that_is_quoted(tmp_path, rows):
     path = write(tmp_path / "a.csv", rows, header=["a", "b"], quoting=csv.QUOTE_ALL)
@@ -110,9 +108,7 @@ def test_rows_count_records_and_not_lines(tmp_path):
     assert reading.column("x")[0] == "a\r\nb"
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(kinds=st.lists(st.sampled_from(["good", "short", "long", "blank", "quoted"]), max_size=60))
 def test_every_record_keeps_its_place(tmp_path, kinds):
     lines, good, bad = ["id,text"], [], []
@@ -233,9 +229,7 @@ def test_a_cut_file_gives_the_records_before_it(tmp_path):
         assert failure[:4] == (str(path), len(reading.rows), "read", "DamagedFileError")
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(
     flips=st.lists(st.integers(0, 10_000), max_size=4),
     cut=st.integers(0, 10_000) | st.none(),

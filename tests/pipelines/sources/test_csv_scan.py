@@ -49,7 +49,7 @@ TEXTS = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=TEXTS, state=st.sampled_from(State))
 def test_texts_are_scanned_as_byte_by_byte(text, state):
     scan = Scan(text, COMMA, state)
@@ -80,7 +80,7 @@ def pieces(text: bytes, size: int) -> Iterator[bytes]:
     return (text[at : at + size] for at in range(0, len(text), size))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=TEXTS, size=st.integers(1, 20))
 def test_records_are_those_of_the_parser(text, size):
     stream = RecordStream(pieces(text, size), 100, COMMA, max_record_bytes=1000)

@@ -8,7 +8,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources import csv_borders
@@ -20,9 +20,7 @@ from pipelines.splits import Split
 from tests.pipelines.sources.reading import Reading, keeping_all, plan, read
 
 MARK = b"\xef\xbb\xbf"
-properties = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+properties = settings(max_examples=60)
 
 
 def read_in_splits(source, path, split_bytes) -> tuple[Reading, Reading, bool]:

@@ -27,14 +27,14 @@ def around(children: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
 NESTED = st.recursive(FLAT, around, max_leaves=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(records=st.lists(NESTED, max_size=12), split_bytes=st.integers(1, 700))
 def test_ranges_give_each_record_once_at_its_offset(records, split_bytes):
     data = frames(records)
     assert read_ranges(data, split_bytes) == list(zip(offsets(records), records, strict=True))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     records=st.lists(FLAT, min_size=1, max_size=20),
     flips=st.lists(st.integers(0, 10_000), max_size=5),
@@ -58,7 +58,7 @@ def test_ranges_of_a_damaged_file_give_what_the_whole_gives(records, flips, hole
             assert sound.count(record) == data.count(frame(record))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     records=st.lists(NESTED, min_size=1, max_size=8),
     flips=st.lists(st.integers(0, 10_000), max_size=3),

@@ -32,7 +32,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.lists(PIECES, max_size=20).map(b"".join))
 def test_finds_the_headers_that_a_plain_loop_finds(data):
     expected = [
@@ -44,7 +44,7 @@ def test_finds_the_headers_that_a_plain_loop_finds(data):
     assert list(zip(*map(np.ndarray.tolist, found), strict=True)) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(records=st.lists(st.binary(max_size=60), min_size=1, max_size=12), data=st.data())
 def test_the_first_start_is_the_next_frame(records, data):
     starts = offsets(records)

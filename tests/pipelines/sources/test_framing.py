@@ -108,7 +108,7 @@ def test_damage_with_no_frame_behind_it_is_no_record():
     assert drained(framed([at_the_end], len(data)))[1:] == ([2], False)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     records=st.lists(st.binary(max_size=60), min_size=1, max_size=12),
     flips=st.lists(st.integers(0, 10_000), max_size=2),
@@ -132,7 +132,7 @@ def test_a_stop_leaves_out_the_records_that_start_there(records, flips, stop, si
     assert rows(100 + stop) == [row for row in rows(None) if row < 100 + stop]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     records=st.lists(st.binary(max_size=60), min_size=1, max_size=12),
     flips=st.lists(st.integers(0, 10_000), max_size=3),
@@ -152,7 +152,7 @@ def test_any_damage_leaves_sound_records_in_order(records, flips, cut, size):
         assert is_damaged or broken
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(0, 9), max_size=20),
     rows=st.integers(1, 12),
@@ -191,7 +191,7 @@ def test_regrouping_keeps_offsets_and_gaps_in_their_place():
     assert groups[1].offsets.tolist() == [135, 152]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     sizes=st.lists(st.integers(0, 60), min_size=1, max_size=12),
     most=st.integers(0, 60),

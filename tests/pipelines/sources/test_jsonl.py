@@ -7,7 +7,7 @@ import uuid
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources.base import InputError, ReadRequest
@@ -109,7 +109,7 @@ def test_bad_lines_do_not_lean_on_each_other(tmp_path):
     assert reading.column("id") == reading.column("_row")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(BAD_LINES) | st.integers(0, 99), max_size=30))
 def test_what_becomes_of_a_line_does_not_hang_on_its_neighbours(items):
     schema = pa.schema([("id", pa.int64()), ("x", pa.list_(pa.float64()))])
@@ -190,9 +190,7 @@ def test_a_cut_file_gives_the_lines_before_it(tmp_path):
     assert failure[:4] == (str(path), len(reading.rows), "read", "DamagedFileError")
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(
     flips=st.lists(st.integers(0, 10_000), max_size=4),
     cut=st.integers(0, 10_000) | st.none(),

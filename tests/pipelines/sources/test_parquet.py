@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources import parquet
@@ -163,9 +163,7 @@ def test_a_row_group_that_cannot_be_read_fails_row_by_row(tmp_path):
     assert reading.column("_row") == reading.column("id")
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80)
 @given(
     flips=st.lists(st.floats(0, 1, exclude_max=True), max_size=3),
     cut=st.floats(0, 1, exclude_max=True) | st.none(),

@@ -59,7 +59,7 @@ def test_output_is_bounded_however_well_it_was_compressed():
     assert max(map(len, chunks)) <= 2**16
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     data=st.binary(min_size=1, max_size=3000),
     cut=st.floats(0, 1, exclude_max=True),
@@ -73,7 +73,7 @@ def test_gives_all_before_a_cut_and_then_raises(data, cut, piece_bytes):
     assert (got, is_damaged) == (reference, True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(flip=st.floats(0, 1, exclude_max=True), piece_bytes=st.integers(1, 500))
 def test_gives_all_before_damage_and_then_raises(flip, piece_bytes):
     data = b"".join(b"%d," % number for number in range(2000))

@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources.streams import DamagedFileError
@@ -39,7 +39,7 @@ def line_starts(text: bytes) -> list[int]:
 TEXTS = st.lists(st.sampled_from([b"a", b"\n", b"\r\n", b" ", b"{}", "é".encode()])).map(b"".join)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=TEXTS, size=st.integers(1, 9))
 def test_lines_are_those_that_hold_something(text, size):
     expected = [
@@ -52,7 +52,7 @@ def test_lines_are_those_that_hold_something(text, size):
     assert given_lines(lines(pieces(text, size), 7)) == later
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=TEXTS, size=st.integers(1, 9), cuts=st.lists(st.integers(0, 60)))
 def test_a_line_is_in_the_range_that_it_starts_in(text, size, cuts):
     bounds = sorted({0, len(text), *(at for at in cuts if at < len(text))})
@@ -75,7 +75,7 @@ def test_a_cut_costs_its_line_only():
         next(found)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=st.lists(st.integers(0, 30).map(lambda size: b"x" * size)), size=st.integers(1, 9))
 def test_a_line_that_is_too_long_comes_without_its_text(texts, size):
     whole = b"\n".join(texts)
@@ -95,9 +95,7 @@ def test_a_range_of_one_endless_line_is_not_read_to_its_end():
     assert list(behind_line_end(endless, 99, 3000)[1]) == []
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(text=st.binary(max_size=60), start=st.integers(0, 70), compress=st.booleans())
 def test_chunks_start_where_they_are_asked_to(tmp_path, text, start, compress):
     path = tmp_path / "text"

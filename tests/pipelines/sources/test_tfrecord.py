@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources.base import BLOCK_BYTES, InputError, ReadRequest
@@ -154,9 +154,7 @@ def test_a_cut_file_gives_the_records_before_it(tmp_path, compression):
 RECORDS = [example(number) for number in range(20)]
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80)
 @given(
     flips=st.lists(st.integers(0, 10_000), max_size=4),
     cut=st.integers(0, 10_000) | st.none(),
