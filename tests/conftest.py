@@ -8,6 +8,8 @@ import tempfile
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["GRPC_VERBOSITY"] = "ERROR"
+# Programs that tests start tell where their threads are when SIGABRT ends them.
+os.environ["PYTHONFAULTHANDLER"] = "1"
 # Batch sizes found on one day must not steer the tests of another.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mirrorbeam-cache-")
 
