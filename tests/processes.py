@@ -19,11 +19,12 @@ _LAST_SECONDS = 20.0
 
 
 def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Runs this Python with arguments to its end; see `run`."""
-    return run([sys.executable, *arguments], **options)
+    """Runs this Python, which finds this project's packages, to its end; see `run_program`."""
+    env = {"PYTHONPATH": str(ROOT), **options.pop("env", os.environ)}
+    return run_program([sys.executable, *arguments], env=env, **options)
 
 
-def run(
+def run_program(
     command: Sequence[str],
     *,
     check: bool = True,
@@ -37,7 +38,7 @@ def run(
     Args:
       command: the program and its arguments.
       check: whether its exit code must be 0.
-      cwd: where it runs; this project's packages are found from anywhere.
+      cwd: where it runs.
       env: all of its variables, if not this process's.
       seconds: how long it may take.
       options: further ones of `subprocess.Popen`.
@@ -48,11 +49,9 @@ def run(
     Raises:
       AssertionError: it did not end in time, or with another code than 0; with what it said.
     """
-    environment = dict(os.environ if env is None else env)
-    environment.setdefault("PYTHONPATH", str(ROOT))
     with subprocess.Popen(
-        command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, **options,
+        command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        **options,
     ) as process:  # fmt: skip
         stdout, stderr = said(process, seconds)
     if check and process.returncode:

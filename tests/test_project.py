@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -14,6 +13,8 @@ from pathlib import Path
 import grimp
 import pytest
 from packaging.requirements import Requirement
+
+from tests.processes import run_program
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("transforms", "pipelines")
@@ -55,7 +56,7 @@ def pins(python: str) -> dict[str, str]:
 def test_the_wheel_holds_every_module_and_the_command(source_copy: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     command += ["--no-build-isolation", "--wheel-dir", str(tmp_path), str(source_copy)]
-    subprocess.run(command, check=True)
+    run_program(command)
     (wheel,) = tmp_path.glob("mirrorbeam-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -70,7 +71,7 @@ def test_beams_setup_file_builds_an_sdist_with_every_module(
     source_copy: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", str(tmp_path)]
-    subprocess.run(command, check=True, cwd=source_copy, capture_output=True)
+    run_program(command, cwd=source_copy)
     (sdist,) = tmp_path.glob("mirrorbeam-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.bad_input.hostile import MAX_RECORD_BYTES, write_hostile
 from tests.bad_input.sound import SUFFIXES
+from tests.processes import python
 
-ROOT = Path(__file__).resolve().parents[2]
 # Rows and failures by file, with those of the sound file beside it.
 EXPECTED = {
     "tfrecord": {
@@ -48,11 +45,7 @@ def test_hostile_files_take_no_more_than_the_limits_allow(name, tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()
     write_hostile(name, folder)
-    command = [sys.executable, "-m", "tests.bad_input.hostile", name, str(folder)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = python("-m", "tests.bad_input.hostile", name, str(folder))
     result = json.loads(done.stdout)
     assert result["found"] == EXPECTED[name]
     assert result["grown_bytes"] < MOST_BYTES

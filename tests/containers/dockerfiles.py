@@ -12,11 +12,12 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import venv
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.processes import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,10 +68,8 @@ def install(path: Path, folder: Path) -> None:
             _copy(*files, work)
         elif instruction.name == "RUN":
             _LOG.info("RUN %s", instruction.text)
-            subprocess.run(
-                ["/bin/sh", "-c", instruction.text],
-                cwd=work, env=kept | {"PATH": search}, check=True,
-            )  # fmt: skip
+            command = ["/bin/sh", "-c", instruction.text]
+            run_program(command, cwd=work, env=kept | {"PATH": search})
 
 
 def _copy(sources: list[str], target: str, work: Path) -> None:

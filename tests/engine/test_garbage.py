@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-import subprocess
-import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.processes import python
 from transforms.engine.garbage import freeze, thaw
 
 
@@ -73,8 +72,6 @@ for turn in range(4):
     sizes.append(tf.config.experimental.get_memory_info("CPU:0")["current"])
 print(json.dumps(sizes))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
-    )
+    done = python("-c", program, str(tmp_path))
     sizes = json.loads(done.stdout.splitlines()[-1])
     assert 30 << 20 < sizes[-1] < 60 << 20

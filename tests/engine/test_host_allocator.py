@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-import sys
 
 import pytest
+
+from tests.processes import python
 
 _FAULTS = """
 import resource
@@ -26,17 +26,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def _page_faults(keep: bool) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", _FAULTS.format(keep=keep)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))
-        },
-    )
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))
+    }
+    done = python("-c", _FAULTS.format(keep=keep), env=environment)
     return int(done.stdout)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models import mlp_export, mlp_keras, tf1_saved_model
+from tests.processes import python
 from transforms.engine.liveness import (
     CHUNK_SHARE,
     peak_bytes_of,
@@ -28,7 +27,6 @@ from transforms.engine.step import Step
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
 
-ROOT = Path(__file__).parent.parent.parent
 
 
 def recording(*operations: Operation, results: str, **arguments: int) -> Recording:
@@ -277,14 +275,7 @@ def bytes_per_row() -> dict[str, list[float]]:
     allocator changes. The order of operations, and with it the peak, changes from run to run: the
     highest of three counts.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        cwd=ROOT,
-        env=os.environ | {"TF_NUM_INTEROP_THREADS": "1"},
-    )
+    done = python("-c", MEASURE, env=os.environ | {"TF_NUM_INTEROP_THREADS": "1"})
     found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.processes import python
 from transforms.engine.memory import MemoryFit, MemoryModel, fit
 
-ROOT = Path(__file__).parent.parent.parent
 MIB = 1 << 20
 
 
@@ -96,14 +94,7 @@ def test_a_model_of_memory_goes_from_the_estimate_to_what_is_measured() -> None:
 
 def run_apart(program: str, **environment: str) -> dict[str, Any]:
     """Runs a program in a process of its own, whose allocator is clean; it prints JSON."""
-    done = subprocess.run(
-        [sys.executable, "-c", PREPARE + program],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        cwd=ROOT,
-        env=os.environ | environment,
-    )
+    done = python("-c", PREPARE + program, env=os.environ | environment)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tests.engine.ahead import open_ahead
+from tests.processes import python
 from transforms.engine.predictor import Predictor
 from transforms.engine.recovery import OutOfDeviceMemoryError
 from transforms.engine.replicas import open_replicas
@@ -220,12 +219,8 @@ _LIMITED = {"TF_CPU_ALLOCATOR_USE_BFC": "1", "TF_CPU_BFC_MEM_LIMIT_IN_MB": "300"
 )
 def test_a_real_allocation_failure(model: str, allocator: dict[str, str], most_rows: int) -> None:
     environment = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM.replace("MODEL", model)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | environment | allocator,
+    done = python(
+        "-c", _PROGRAM.replace("MODEL", model), env=os.environ | environment | allocator
     )
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["error"] < 1e-3

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from tests import models
 from tests.engine.test_loading import KERAS, KERAS_2, SAVED_MODELS, strategy_of
+from tests.processes import python
 from transforms.engine.loading import load_model
 from transforms.engine.model import ModelSpec
 from transforms.engine.read_signature import read_signature
@@ -105,7 +104,7 @@ def test_reading_starts_no_device(tmp_path: Path) -> None:
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 3
         )
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)
+    python("-c", textwrap.dedent(program))
 
 
 def test_json_round_trip() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
+from tests.processes import python
 from transforms.engine.replicas import (
     DeviceError,
     _are_cpus,
@@ -74,9 +73,7 @@ def test_logical_devices_are_made_in_a_fresh_process() -> None:
         "from transforms.engine.replicas import open_replicas\n"
         "print('replicas', open_replicas('all', logical_devices=2).count)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
+    done = python("-c", program)
     assert "replicas 2" in done.stdout
 
 
@@ -128,9 +125,7 @@ def test_memory_of_gpus_is_taken_as_needed(before: str, given: str | None, grows
     environment = {key: value for key, value in os.environ.items() if "GROWTH" not in key}
     if given is not None:
         environment["TF_FORCE_GPU_ALLOW_GROWTH"] = given
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
-    )
+    done = python("-c", program, env=environment)
     assert f"grows {grows}" in done.stdout
 
 

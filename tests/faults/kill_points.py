@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from pipelines.sinks.parquet import ParquetSink
 from tests.models import mlp_keras
 from tests.pipelines.inputs import write_parquet
 from tests.pipelines.outputs import column, read_failed, read_report, read_rows
+from tests.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,12 +125,9 @@ class Job:
 
     def kill(self, point: str, times: int, *flags: str) -> None:
         """Runs the command in a process that dies at a point."""
-        command = [sys.executable, "-m", "tests.faults.killed", point, str(times)]
-        command.append(str(self._begun))
-        done = subprocess.run(
-            [*command, *self.arguments(*flags)],
-            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
-            capture_output=True, text=True,
+        done = python(
+            "-m", "tests.faults.killed", point, str(times), str(self._begun),
+            *self.arguments(*flags), check=False,
         )  # fmt: skip
         assert done.returncode == -signal.SIGKILL, (done.returncode, done.stderr)
 

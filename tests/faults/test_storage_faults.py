@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +21,11 @@ from pipelines.sources.origins import Origin
 from pipelines.sources.source_rows import SourceRows
 from pipelines.splits import Split
 from tests.faults.flaky_filesystem import FlakyFileSystem
-from tests.faults.kill_points import ROOT
 from tests.filesystem import ShelfFileSystem
 from tests.models import mlp_keras
 from tests.pipelines.inputs import write_jsonl, write_parquet
 from tests.pipelines.outputs import column, read_report, read_rows
+from tests.processes import python, run_program
 from tests.references import Reference
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
@@ -202,16 +199,14 @@ def test_a_folder_that_cannot_be_reached_is_refused(tmp_path: Path, reference: R
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
     folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)],
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    made = run_program(mount, check=False)
     if made.returncode:
         pytest.skip(f"no right to mount a small disk: {made.stderr.strip()}")
     try:
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        run_program(["umount", str(folder)])
 
 
 def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(tmp_path: Path, reference: Reference):
@@ -219,15 +214,14 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(tmp_path: Path, refere
     out = tmp_path / "disk/out"
     command = [*arguments(tmp_path, str(out)), "--direct_num_workers=1"]
     with small_disk(tmp_path / "disk", "300k"):
-        run = [sys.executable, "-m", "pipelines", *command]
-        done = subprocess.run(run, cwd=ROOT, check=False, capture_output=True, text=True)
+        done = python("-m", "pipelines", *command, check=False)
         assert done.returncode == 1
         assert "No space left on device" in done.stderr
         assert not (out / "_SUCCESS").exists()
         for part in out.glob("part-*"):
             assert (out / f"_mirrorbeam/commits/{part.stem[5:]}.json").exists()
         remount = ["mount", "-o", "remount,size=64m", str(tmp_path / "disk")]
-        subprocess.run(remount, check=True)
+        run_program(remount)
         assert main(command) == 0
         require_exact(out, reference, rows)
 
@@ -242,11 +236,7 @@ def test_a_full_quota_fails_the_job_and_room_lets_it_go_on(tmp_path: Path, refer
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
-    run = [sys.executable, "-m", "pipelines", *command]
-    done = subprocess.run(
-        run, cwd=ROOT, check=False, capture_output=True, text=True, preexec_fn=small_files,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    done = python("-m", "pipelines", *command, check=False, preexec_fn=small_files)
     assert done.returncode == 1
     assert "File too large" in done.stderr
     assert not list(out.glob("part-*"))

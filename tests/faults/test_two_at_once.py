@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,8 +20,9 @@ from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.resume import is_finished, written_late
 from pipelines.sinks.parquet import ParquetSink
-from tests.faults.kill_points import ROOT, SPLITS, Job
+from tests.faults.kill_points import SPLITS, Job
 from tests.pipelines.jobs import INPUT_SCHEMA, block, failure, plan
+from tests.processes import python
 
 
 def begun(folder: OutputFolder) -> SplitCommitter:
@@ -102,20 +100,10 @@ def test_an_attempt_that_is_overtaken_while_it_publishes_finds_the_commit(
 @pytest.mark.usefixtures("logical_cpus")
 def test_two_commands_on_one_folder(tmp_path: Path):
     job = Job(tmp_path)
-    command = [sys.executable, "-m", "pipelines", *job.arguments()]
-    both = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    errors = [process.communicate()[1] for process in both]
-    assert 0 in [process.returncode for process in both], errors
+    command = ["-m", "pipelines", *job.arguments()]
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(lambda _: python(*command, check=False), range(2)))
+    assert 0 in [done.returncode for done in both], [done.stderr for done in both]
     assert len(job.committed()) == SPLITS
     assert job.wrong_rows() == (0, 0)
     assert (job.out / "_SUCCESS").exists()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
+from tests.processes import ROOT, line_of, python, said
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("apache_beam", "tensorflow", "keras", "tfx_bsl")
 SCORE = ["score", "--input", "in", "--model", "m.keras", "--output", "out"]
 
@@ -46,13 +46,7 @@ print("code", code, "heavy", [name for name in {HEAVY!r} if name in sys.modules]
 def test_help_and_argument_errors_import_neither_beam_nor_tensorflow(
     arguments: list[str], code: int
 ):
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_AND_LIST_MODULES, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python("-c", RUN_AND_LIST_MODULES, *arguments)
     assert done.stdout.splitlines()[-1] == f"code {code} heavy []"
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("mirrorbeam: ") == (code == 2)
@@ -63,20 +57,12 @@ def test_importing_the_packages_imports_neither_beam_nor_tensorflow():
         f"import sys, transforms, pipelines; "
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = python("-c", script)
     assert done.stdout.strip() == "[]"
 
 
 def test_the_module_runs_as_the_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "--version"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python("-m", "pipelines", "--version")
     assert done.stdout.startswith("mirrorbeam ")
     assert "tensorflow 2." in done.stdout
 
@@ -121,10 +107,10 @@ def test_signals_stop_a_command_with_its_exit_code(tmp_path: Path, number: signa
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "runs\n"
+        started = line_of(process)
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        _, told = said(process)
+    assert started == "runs\n", told
     assert process.returncode == 1
     assert "stopped before the job was done" in told
     assert "Traceback" not in told

@@ -6,10 +6,7 @@ import functools
 import gc
 import json
 import multiprocessing
-import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -29,6 +26,7 @@ from pipelines.output_folder import OutputFolder
 from pipelines.sinks import SINK_NAMES, SinkError, sink_class
 from tests.pipelines.jobs import INPUT_SCHEMA, SCHEMA, batch, block, failure, split
 from tests.pipelines.memory_filesystem import MemoryFileSystem
+from tests.processes import python
 from transforms.block import Block
 
 PARQUET = sink_class("parquet")()
@@ -319,10 +317,7 @@ def test_reading_a_commit_whose_files_go_meanwhile(tmp_path: Path) -> None:
 
 def child(script: str, *arguments: str) -> int:
     """Runs a script in a process of its own; returns its exit status."""
-    root = str(Path(__file__).parents[2])
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        cwd=root, env=os.environ | {"PYTHONPATH": root}, check=False).returncode
+    return python("-c", script, *arguments, check=False).returncode
 
 
 def test_reading_and_writing_output_needs_neither_beam_nor_tensorflow() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +10,7 @@ import pytest
 from tests.models import mlp_keras
 from tests.pipelines.inputs import write_parquet
 from tests.pipelines.outputs import column, read_report, read_rows
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import python
 
 
 @pytest.mark.usefixtures("logical_cpus")
@@ -26,18 +22,10 @@ def test_independent_devices_write_what_mirrored_ones_write(tmp_path: Path) -> N
     found = {}
     for dispatch in ("mirrored", "independent"):
         output = tmp_path / dispatch
-        command = [sys.executable, "-m", "pipelines", "score", "--model", spec.path]
+        command = ["-m", "pipelines", "score", "--model", spec.path]
         command += ["--input", str(tmp_path / "in.parquet"), "--output", str(output)]
         command += ["--logical_devices", "2", "--batch_size", "64", "--split_bytes", "4000"]
-        done = subprocess.run(
-            [*command, "--dispatch", dispatch],
-            check=False,
-            cwd=ROOT,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        python(*command, "--dispatch", dispatch)
         report = read_report(output)
         assert (report["rows_in"], report["predicted"], report["failed"]) == (700, 700, 0)
         found[dispatch] = read_rows(output)

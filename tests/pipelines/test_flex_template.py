@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.cli import build_parser
 from pipelines.errors import CommandError
 from pipelines.flex_template import metadata, run, score_arguments
+from tests.processes import python
 from tests.runners.pools import ROOT
 
 
@@ -70,8 +69,5 @@ def test_a_switch_is_true_or_false(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_file_works_where_the_image_has_it(tmp_path: Path) -> None:
     main = shutil.copy(ROOT / "pipelines" / "flex_template.py", tmp_path / "main.py")
-    done = subprocess.run(
-        [sys.executable, str(main), "--metadata"],
-        cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True, capture_output=True,
-    )  # fmt: skip
+    done = python(str(main), "--metadata", cwd=tmp_path, env={})
     assert json.loads(done.stdout) == metadata()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipelines.sinks import sink_class
 from tests.pipelines.jobs import INPUT_SCHEMA, block, failure, plan
 from tests.pipelines.memory_filesystem import MemoryFileSystem
 from tests.pipelines.pages import Page
+from tests.processes import python
 
 WORKER = {
     "process": "host:1", "devices": ["/device:CPU:0"], "replicas": 1, "model_loads": 1,
@@ -174,10 +174,7 @@ def in_a_process(*arguments: str, without: str = "") -> subprocess.CompletedProc
         "heavy = {'tensorflow', 'apache_beam', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(code or (str(heavy) if heavy else 0))"
     )
-    return subprocess.run(
-        [sys.executable, "-c", script, "report", *arguments],
-        cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True,
-    )  # fmt: skip
+    return python("-c", script, "report", *arguments, check=False)
 
 
 @pytest.mark.parametrize("chosen", ["text", "json", "html"])
@@ -197,11 +194,7 @@ def test_a_remote_folder_needs_no_tensorflow(tmp_path: Path) -> None:
         "sys.exit(code or 'tensorflow' in sys.modules)"
     )
     folder, to = f"shelf://{tmp_path.name}", f"shelf://{tmp_path.name}/page.html"
-    done = subprocess.run(
-        [sys.executable, "-c", script, "report", folder, "--to", to, "--no_auth"],
-        cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    python("-c", script, "report", folder, "--to", to, "--no_auth")
     page = Page((tmp_path / "page.html").read_text())
     assert page.text.startswith(f"Done: {folder}")
     assert "row 9 failed" in page.text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.user_code import function_digest, load_function
-from tests.faults.kill_points import ROOT
 from tests.models import mlp_keras
 from tests.pipelines.inputs import write_parquet
 from tests.pipelines.outputs import column, read_report, read_rows
+from tests.processes import python
 from tests.references import Reference
 from tests.saved_models import mlp_export
 
@@ -263,10 +262,7 @@ RUN_AND_LIST_MODULES = (
 
 def without_tensorflow(place: Place, *flags: str) -> tuple[int, str]:
     """Scores in a process of its own; the exit code, and what was said."""
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_AND_LIST_MODULES, *place.arguments(*flags)],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+    done = python("-c", RUN_AND_LIST_MODULES, *place.arguments(*flags))
     _, code, _, heavy = done.stdout.splitlines()[-1].split(" ", 3)
     assert heavy == "[]", done.stderr
     return int(code), done.stdout + done.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,12 +25,12 @@ from tests.models import (
 )
 from tests.pipelines.inputs import example, write_jsonl, write_parquet, write_png, write_records
 from tests.pipelines.outputs import column, read_failed, read_report, read_rows
+from tests.processes import python
 from tests.references import Reference
 from transforms.engine.model import ModelSpec
 
 pytestmark = pytest.mark.usefixtures("logical_cpus")
 
-ROOT = Path(__file__).resolve().parents[2]
 CPUS = ("--devices", "CPU:0,CPU:1", "--batch_size", "64")
 
 Made = tuple[ModelSpec, Reference]
@@ -653,15 +651,13 @@ def test_a_job_that_cannot_write_its_parts_fails_and_leaves_none(made, tmp_path:
     spec, reference = made(mlp_keras)
     rows = reference.rows(5000)
     path = write_parquet(tmp_path / "in.parquet", {"id": np.arange(5000), **rows})
-    command = [sys.executable, "-m", "pipelines", "score", "--model", spec.path]
+    command = ["-m", "pipelines", "score", "--model", spec.path]
     command += ["--input", str(path), "--output", str(tmp_path / "out"), "--devices", "CPU:0"]
 
     def no_large_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=no_large_files
-    )
+    done = python(*command, check=False, preexec_fn=no_large_files)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     [told] = [line for line in done.stderr.splitlines() if "the job failed" in line]
@@ -678,12 +674,9 @@ def test_the_command_in_a_process_of_its_own(made, tmp_path: Path):
     spec, reference = made(mlp_keras)
     rows = reference.rows(50)
     path = write_parquet(tmp_path / "in.parquet", rows)
-    command = [sys.executable, "-m", "pipelines", "score", "--model", spec.path]
+    command = ["-m", "pipelines", "score", "--model", spec.path]
     command += ["--input", str(path), "--output", str(tmp_path / "out")]
-    done = subprocess.run(
-        [*command, "--logical_devices", "2"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = python(*command, "--logical_devices", "2")
     assert "50 read, 50 predicted, 0 failed" in done.stdout
     assert "Traceback" not in done.stderr
     assert json.loads((tmp_path / "out/_mirrorbeam/report.json").read_text())["devices"] == [

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -24,6 +22,7 @@ from pipelines.splits import Split
 from pipelines.status import describe_status, make_status, read_status
 from tests.pipelines.jobs import INPUT_SCHEMA, block, failure, plan
 from tests.pipelines.memory_filesystem import MemoryFileSystem
+from tests.processes import python
 
 NOW = 1_700_010_000.0
 
@@ -210,10 +209,7 @@ def test_a_remote_folder_needs_no_tensorflow(tmp_path: Path) -> None:
         "from pipelines.cli import main; code = main(sys.argv[1:])\n"
         "sys.exit(code or 'tensorflow' in sys.modules)"
     )
-    run = [sys.executable, "-c", script, "status", f"shelf://{tmp_path.name}", "--no_auth"]
-    done = subprocess.run(
-        run, cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = python("-c", script, "status", f"shelf://{tmp_path.name}", "--no_auth")
     assert "1 of 3 committed (33%)" in done.stdout
 
 
@@ -223,9 +219,5 @@ def test_a_local_folder_needs_neither_beam_nor_tensorflow(tmp_path: Path) -> Non
         "import sys; from pipelines.cli import main; code = main(sys.argv[1:]);"
         "sys.exit(code or 'apache_beam' in sys.modules or 'tensorflow' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "status", str(tmp_path)],
-        cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = python("-c", script, "status", str(tmp_path))
     assert "1 of 3 committed (33%)" in done.stdout

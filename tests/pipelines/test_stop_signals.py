@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from pipelines.stop_signals import stopped_by_signals
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import python
 
 # The main thread waits for a lock when another thread is given the signal.
 TAKEN_BY_ANOTHER = """
@@ -37,10 +33,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_that_another_thread_takes_stops_the_command(name: str):
-    told = subprocess.run(
-        [sys.executable, "-c", TAKEN_BY_ANOTHER.format(name=name)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+    told = python("-c", TAKEN_BY_ANOTHER.format(name=name), seconds=100)
     assert told.stdout == "stopped\n"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 
 from pipelines.cli import main
-from tests.faults.kill_points import ROOT
 from tests.pipelines.inputs import write_parquet
+from tests.processes import run_program
 from transforms.engine.loading import load_model
 from transforms.engine.model import ModelError, ModelSpec
 from transforms.engine.read_signature import read_signature
@@ -113,7 +112,7 @@ def test_what_a_saved_model_reaches_for_is_named(
 ) -> None:
     mark, folder = tmp_path / "mark", tmp_path / "model"
     export = [sys.executable, "-c", _EXPORT, str(folder), str(mark), what]
-    subprocess.run(export, check=True, cwd=ROOT, capture_output=True)
+    run_program(export)
     mark.unlink(missing_ok=True)
     assert main(["inspect", str(folder)]) == 0
     shown = capsys.readouterr().out

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,8 +10,9 @@ import pytest
 
 from pipelines.failed_rows import failed_schema, failures_to_batch
 from pipelines.redaction import redacted, redacted_values
-from tests.faults.kill_points import ROOT, Job
+from tests.faults.kill_points import Job
 from tests.pipelines.jobs import INPUT_SCHEMA, failure
+from tests.processes import python
 
 SECRET = "s3cr3t"
 
@@ -68,10 +67,7 @@ def test_a_whole_command_keeps_its_secrets(tmp_path: Path) -> None:
     ]  # fmt: skip
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pipelines", *job.arguments(*flags, *more)], cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False, capture_output=True, text=True,
-        )  # fmt: skip
+        return python("-m", "pipelines", *job.arguments(*flags, *more), check=False)
 
     done = run()
     wrong = run(f"--input_format=csv?sig={SECRET}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.processes import python
 from transforms.engine.signature import TensorField
 from transforms.features import (
     Conversion,
@@ -462,5 +461,4 @@ def test_converting_loads_neither_tensorflow_nor_beam_nor_tfx_bsl() -> None:
     code = (
         f"import sys; from transforms import {modules}; print(sorted({heavy} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert done.stdout == b"[]\n"
+    assert python("-c", code).stdout == "[]\n"

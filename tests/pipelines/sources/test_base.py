@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pyarrow as pa
 import pytest
 
@@ -11,6 +8,7 @@ from pipelines.sources.base import InputError, ReadRequest
 from pipelines.sources.column_names import own_columns
 from pipelines.sources.sampling import sample_files
 from pipelines.splits import InputFile
+from tests.processes import python
 
 
 @pytest.mark.parametrize("name", SOURCE_NAMES)
@@ -39,7 +37,7 @@ def test_declaring_all_flags_imports_neither_beam_nor_tensorflow():
         "    source_class(name).add_arguments(argparse.ArgumentParser())\n"
         "print([name for name in ('apache_beam', 'tensorflow', 'cv2') if name in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = python("-c", code)
     assert done.stdout.strip() == "[]"
 
 
