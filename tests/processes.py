@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# A machine that others use may stand still for a minute: this is for what never ends.
+# A busy machine may stand still for a minute: this is for what never ends.
 PATIENCE_SECONDS = 300.0
 # From the signal to the end, while stacks are told.
 _LAST_SECONDS = 20.0

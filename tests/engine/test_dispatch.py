@@ -165,7 +165,7 @@ def test_a_slow_batch_holds_no_other_device(opened: Callable[..., Predictor]) ->
 
     def look(rows: np.ndarray) -> None:
         if rows.max() > 100:
-            waited.append(others_are_done.wait(60))
+            waited.append(others_are_done.wait(300))
 
     predictor = opened(Model(look), 2, rows=4, dispatch="independent")
     slow = predictor.submit({"x": np.full((2, 4), 1000, np.float32)})

@@ -59,12 +59,12 @@ def test_while_a_batch_runs_the_next_one_gathers() -> None:
             queue.put(group_of(4))
         assert not taking.done()
         queue.put(group_of(5))
-        assert sum(share.rows for share in taking.result(60)) == 12
+        assert sum(share.rows for share in taking.result(300)) == 12
         # One row is left: it goes when the devices are idle, and no earlier.
         taking = threads.submit(queue.take, lambda group: 12, running)
         assert not taking.done()
         running.set_result(None)
-        assert sum(share.rows for share in taking.result(60)) == 1
+        assert sum(share.rows for share in taking.result(300)) == 1
 
 
 def test_rows_that_are_held_back_stay_where_the_devices_are_idle() -> None:
@@ -83,7 +83,7 @@ def test_nothing_waits_for_room_that_only_the_running_batch_can_give() -> None:
         queue.put(group_of(4))
         waiting = threads.submit(queue.put, group_of(8))
         assert sum(share.rows for share in queue.take(lambda group: 12, Future())) == 4
-        assert waiting.result(60)
+        assert waiting.result(300)
 
 
 @pytest.mark.parametrize("dispatch", ["mirrored", "independent"])
@@ -93,7 +93,7 @@ def test_the_next_batch_is_launched_before_the_last_one_is_read(dispatch: str) -
     def look(x: np.ndarray) -> np.ndarray:
         if (x == 2).any():
             second.set()
-            assert go_on.wait(60)
+            assert go_on.wait(300)
         return x
 
     class Model:
@@ -106,11 +106,11 @@ def test_the_next_batch_is_launched_before_the_last_one_is_read(dispatch: str) -
 
     predictor = Predictor(Model(), open_ahead(1), rows=4, dispatch=dispatch)  # type: ignore[arg-type]
     futures = [predictor.submit({"x": np.full((4, 4), number, np.float32)}) for number in (1, 2, 3)]
-    assert second.wait(60)
+    assert second.wait(300)
     # The dispatcher sits in the second launch.
     assert not futures[0].done()
     go_on.set()
     for number, future in zip((1, 2, 3), futures, strict=True):
-        assert (future.result(60).outputs["x"] == number).all()
+        assert (future.result(300).outputs["x"] == number).all()
     predictor.close()
     assert not [each for each in threading.enumerate() if "read-back" in each.name]

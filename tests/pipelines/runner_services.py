@@ -51,10 +51,10 @@ class IdleRunner(
             artifact_endpoint=endpoint,
             provision_endpoint=endpoint,
         )
-        return str(self._pool.StartWorker(request, timeout=60).error)
+        return str(self._pool.StartWorker(request, timeout=300).error)
 
     def stop_worker(self, worker_id: str) -> None:
-        self._pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id=worker_id), timeout=60)
+        self._pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id=worker_id), timeout=300)
 
     def close_streams(self) -> None:
         """Ends the control streams, as a runner does that needs its workers no more."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.file_lock import file_lock
+from tests.processes import line_of
 
 _HOLDER = """
 import fcntl, sys
@@ -31,13 +32,13 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def holder(path: str) -> Iterator[subprocess.Popen[bytes]]:
+def holder(path: str) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the lock until its input ends."""
     with subprocess.Popen(
         [sys.executable, "-c", _HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
     ) as process:  # fmt: skip
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
+        assert line_of(process) == "held\n"
         yield process
         process.kill()
 
@@ -63,27 +64,32 @@ def test_threads_hold_it_one_by_one(path: str) -> None:
 
 
 def test_a_lock_that_is_given_back_is_waited_for(
-    path: str, holder: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
+    path: str, holder: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     began = time.monotonic()
     given_back = threading.Timer(0.3, holder.communicate)
     given_back.start()
-    with file_lock(path):
+    with file_lock(path, patience_seconds=600):
         assert time.monotonic() - began >= 0.3
     given_back.join()
     assert not caplog.records
 
 
 def test_a_stopped_holder_is_waited_for_once(
-    path: str, holder: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
+    path: str, holder: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     holder.send_signal(signal.SIGSTOP)
     with caplog.at_level(logging.WARNING), file_lock(path, patience_seconds=0.2):
         pass
     assert "its holder may be stopped" in caplog.text
-    began = time.monotonic()
-    with file_lock(path):
-        assert time.monotonic() - began < 5
+    entered = threading.Event()
+
+    def enter() -> None:
+        with file_lock(path, patience_seconds=3600):
+            entered.set()
+
+    threading.Thread(target=enter, daemon=True).start()
+    assert entered.wait(120)
     holder.kill()
     holder.wait()
     with file_lock(path), file_lock(path, patience_seconds=0.01):

@@ -18,9 +18,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.cli import main
 from tests.pipelines.runner_services import IdleRunner
+from tests.processes import line_of
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 90.0
+SECONDS = 300.0
 # More than what fits into a pipe that nobody reads.
 CHATTER_BYTES = 200 * 1024
 
@@ -52,8 +53,7 @@ def start_pool(tmp_path: Path) -> Iterator[StartPool]:
                 command, cwd=ROOT, env=os.environ | variables, text=True,
                 stdout=subprocess.PIPE, stderr=stderr,
             )  # fmt: skip
-        assert process.stdout is not None
-        match = re.match(r"worker pool at (localhost:\d+)", process.stdout.readline())
+        match = re.match(r"worker pool at (localhost:\d+)", line_of(process))
         assert match is not None, log.read_text()
         started.append(Pool(process, match[1], log))
         return started[-1]

@@ -149,7 +149,7 @@ def test_blocks_and_reading_ahead_are_bounded(tmp_path, monkeypatch):
 
 def test_files_are_read_in_several_threads(tmp_path, monkeypatch):
     paths = [write(tmp_path / f"{index}.png") for index in range(4)]
-    together = threading.Barrier(4, timeout=30)
+    together = threading.Barrier(4, timeout=300)
     decode = image_files.decode_image
 
     def decode_together(*arguments):
