@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # A busy machine may stand still for a minute: this is for what never ends.
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 600.0
 # From the signal to the end, while stacks are told.
 _LAST_SECONDS = 20.0
 
