@@ -92,7 +92,7 @@ def choose_feeding(
     available = _with_record(schema, source.record_column) if raw else schema
     feeds = _feeds(available, signature, input_map, function, source if raw else None)
     consumed = [feed.column for feed in feeds]
-    kept = _kept(schema, consumed, keep, raw)
+    kept = _kept(schema, consumed, keep, raw, source.named_only)
     preprocess: UserFunction | ResizeImages | None = function
     if function is None:
         sizes_differ = sizes_differ and source.gives_images and feeds[0].column not in kept
@@ -104,7 +104,7 @@ def choose_feeding(
             f"{signature.inputs[0].name}: {signature.inputs[0]}. Convert them with --preprocess."
         )
     # A column that is read for nothing else shows that an output has its name.
-    namesakes = {field.name for field in signature.outputs or ()}
+    namesakes = {field.name for field in signature.outputs or ()} - set(source.named_only)
     request = ReadRequest(
         schema=schema,
         fed=_fed(schema, feeds),
@@ -190,11 +190,16 @@ def _feeds(
     return match_columns(available, signature.inputs, input_map)
 
 
-def _kept(schema: pa.Schema, consumed: Sequence[str], keep: Keep, raw: bool) -> tuple[str, ...]:
+def _kept(
+    schema: pa.Schema, consumed: Sequence[str], keep: Keep, raw: bool, named_only: Sequence[str]
+) -> tuple[str, ...]:
     if raw and keep is None:
         return ()
+    names = schema.names
+    if keep is None or keep == "all":
+        names = [name for name in names if name not in named_only]
     try:
-        return tuple(kept_columns(schema.names, consumed, keep))
+        return tuple(kept_columns(names, consumed, keep))
     except ValueError as error:
         raise CommandError(f"{str(error).rpartition(' Correct')[0]} Correct --keep.") from error
 

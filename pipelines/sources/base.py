@@ -124,6 +124,11 @@ class Source(abc.ABC):
         return None
 
     @property
+    def named_only(self) -> tuple[str, ...]:
+        """Columns that cost much to have, and are read only where a command names them."""
+        return ()
+
+    @property
     def gives_images(self) -> bool:
         """Whether its rows are decoded image files."""
         return False
@@ -186,6 +191,7 @@ class Source(abc.ABC):
             written=self.written_as(path),
             split=split if of_one_file else None,
             size_bytes=storage.size_bytes(path) if of_one_file else None,
+            others=self.unread_columns(),
         )
 
     def described_columns(self) -> pa.Schema:
@@ -194,6 +200,11 @@ class Source(abc.ABC):
         if not self.wanted.raw:
             return columns
         return pa.schema([field for field in columns if field.name != self.record_column])
+
+    def unread_columns(self) -> pa.Schema:
+        """The columns that a prepared source could give and that nobody asked for."""
+        request = self.wanted
+        return pa.schema([field for field in request.schema if field.name not in request.columns])
 
     def written_as(self, path: str) -> dict[str, Any]:
         """How a file is written, as plain values: what its records alone do not tell."""

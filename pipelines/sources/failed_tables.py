@@ -38,6 +38,8 @@ class FailedTablesSource(Source):
       inner: the source of the rows' own format, with what the command's flags say of it.
       unit: what `_row` counts.
       tables_only: columns that the tables have and their sources do not.
+      sources_only: columns that the sources have and the tables do not: where one is asked for,
+        its value is read from there, and the others are taken from the table.
       rereads: whether sources are read.
     """
 
@@ -47,6 +49,7 @@ class FailedTablesSource(Source):
     inner: Source
     unit: str = "row"
     tables_only: tuple[str, ...] = ()
+    sources_only: tuple[str, ...] = ()
     rereads: bool = True
 
     @property
@@ -58,6 +61,11 @@ class FailedTablesSource(Source):
     def record_column(self) -> str | None:
         """That of the rows' own format."""
         return self.inner.record_column
+
+    @property
+    def named_only(self) -> tuple[str, ...]:
+        """What would be read from the sources of all rows."""
+        return self.sources_only
 
     @property
     def gives_images(self) -> bool:
@@ -104,7 +112,11 @@ class FailedTablesSource(Source):
         origin = self._origin_of(split.files[0])
         if origin is None:
             return None
-        return dataclasses.replace(origin, schema=self.described_columns())
+        read = [
+            field for field in self.described_columns() if field.name not in self.tables_only]
+        names = {field.name for field in read}
+        others = [field for field in (*origin.schema, *origin.others) if field.name not in names]
+        return dataclasses.replace(origin, schema=pa.schema(read), others=pa.schema(others))
 
     def read(self, split: Split) -> Iterator[Block]:
         """Reads a table's rows in order, in blocks."""
@@ -174,9 +186,15 @@ def failed_tables(
                 f"in {file.path}. Score them with the release that wrote them."
             )
         inner = source_class(origin.format).from_args(flags)
-        known = {*origin.schema.names, *RESERVED_COLUMNS, RECORD_COLUMN}
-        added = tuple(name for name in stored.names if name not in known)
-        return FailedTablesSource(inner, origin.row_unit, added, flags.reread == "on")
+        own = {*origin.schema.names, *origin.others.names}
+        known = {*own, *RESERVED_COLUMNS, RECORD_COLUMN}
+        return FailedTablesSource(
+            inner,
+            origin.row_unit,
+            tables_only=tuple(name for name in stored.names if name not in known),
+            sources_only=tuple(sorted(own - set(stored.names))),
+            rereads=flags.reread == "on",
+        )
     return None
 
 
@@ -188,14 +206,18 @@ def _origin(metadata: Mapping[bytes, bytes] | None, path: str) -> Origin | None:
 
 
 def _planned(stored: pa.Schema, origin: Origin | None) -> pa.Schema:
-    """The columns to choose from: as they were read where tables still hold them so."""
+    """The columns to choose from: as they were read where tables still hold them so.
+
+    Behind them come those that only the sources have.
+    """
     if origin is None:
         return stored
+    own = pa.schema([*origin.schema, *origin.others])
     fields = []
     for field in stored:
-        if field.name in origin.schema.names:
-            then = origin.schema.field(field.name)
+        if field.name in own.names:
+            then = own.field(field.name)
             fields.append(then if file_refusal(stored, stored_form(then)) is None else field)
         elif field.name != RECORD_COLUMN:
             fields.append(field)
-    return pa.schema(fields)
+    return pa.schema([*fields, *(field for field in own if field.name not in stored.names)])

@@ -35,6 +35,7 @@ class Origin:
       written: how the file is written, as the format tells it.
       split: what was read; None where each row is a file.
       size_bytes: of the split's file when its first row failed; None where that is not known.
+      others: the columns that the source has and that were not read.
     """
 
     format: str
@@ -43,6 +44,7 @@ class Origin:
     written: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     split: Split | None = None
     size_bytes: int | None = None
+    others: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """Metadata for the schema of a table."""
@@ -50,7 +52,8 @@ class Origin:
             "version": _VERSION,
             "format": self.format,
             "row_unit": self.row_unit,
-            "schema": base64.b64encode(self.schema.serialize()).decode(),
+            "schema": _as_text(self.schema),
+            "others": _as_text(self.others),
             "written": dict(self.written),
             "split": self.split and self.split.to_json(),
             "size_bytes": self.size_bytes,
@@ -71,11 +74,12 @@ class Origin:
             values = json.loads(text)
             if values["version"] != _VERSION:
                 raise ValueError(f"version {values['version']}")
-            schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(values["schema"])))
+            schema, others = _as_schema(values["schema"]), _as_schema(values["others"])
             split = values["split"] and Split.from_json(values["split"])
             size = values["size_bytes"]
             origin = cls(
-                values["format"], values["row_unit"], schema, values["written"], split, size)
+                values["format"], values["row_unit"], schema, values["written"], split, size,
+                others)
         except _MISFITS as error:
             raise ValueError(
                 f"expected failed rows that say where they are from, in version {_VERSION}. "
@@ -101,6 +105,14 @@ class Origin:
             if split.start <= row and (stop is None or row < stop):
                 return split
         return Split(0, (path,), byte_rows=self.byte_rows)
+
+
+def _as_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def _as_schema(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def no_origin(split: Split) -> Origin | None:

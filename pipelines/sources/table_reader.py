@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.failed_rows import RECORD_COLUMN
-from pipelines.sources.base import Source
+from pipelines.sources.base import BLOCK_BYTES, Source
 from pipelines.sources.casting import Misfit
 from pipelines.sources.origins import Origin
 from pipelines.sources.parquet import fitted, misfit_message
 from pipelines.sources.parquet_rows import Rows, file_refusal
-from pipelines.sources.source_rows import SourceRows
+from pipelines.sources.reread_rows import Place, RereadRows
 from pipelines.sources.table_rows import (
     FailedRow,
     Kind,
@@ -54,7 +56,8 @@ class TableReader:
         self._rereads = rereads
         self._origin = origin
         self._path = path
-        self._there: tuple[str, SourceRows] | None = None
+        self._whole: RereadRows | None = None
+        self._parts: tuple[list[str], RereadRows] | None = None
 
     def found(self, rows: Rows) -> Iterator[pa.RecordBatch | Failure]:
         """Rows, with `_source` and `_row`, and failures, in order."""
@@ -62,20 +65,40 @@ class TableReader:
         said = failed_rows(rows, self._path)
         decodes = self._source.decodes_records and self._origin is not None
         kinds = kinds_of_rows(batch, said, self._origin, decodes=decodes, raw=self._raw)
+        kinds = [
+            Kind.ABSENT if kind is Kind.RECORD and not self._knows_how(row) else kind
+            for kind, row in zip(kinds, said, strict=True)
+        ]
+        lacking = self._lacking(batch.schema)
+        absent = self._reread([at for at, kind in zip(said, kinds, strict=True)
+                               if kind is Kind.ABSENT])
+        stored = [row for row, kind in zip(said, kinds, strict=True) if kind is Kind.STORED]
+        more = self._reread(stored, lacking)
         for kind, start, stop in runs(kinds, said):
             some = said[start:stop]
-            if kind is Kind.STORED:
-                yield from self._stored(batch.slice(start, stop - start), some)
-            elif kind is Kind.RECORD and self._knows_how(some[0]):
+            if kind is Kind.RECORD:
                 records = batch.column(RECORD_COLUMN).slice(start, stop - start).to_pylist()
                 yield from self._decoded(some, records)
+            elif kind is Kind.ABSENT:
+                for found in itertools.islice(absent, stop - start):
+                    yield found if isinstance(found, Failure) else self._completed(found)
+            elif lacking:
+                yield from self._joined(batch.slice(start, stop - start), some, more)
             else:
-                yield from map(self._reread, some)
+                yield from self._stored(batch.slice(start, stop - start), some)
 
     def close(self) -> None:
-        """Closes the source that is being read."""
-        if self._there is not None:
-            self._there[1].close()
+        """Closes the sources that are being read."""
+        for rows in (self._whole, self._parts and self._parts[1]):
+            if rows is not None:
+                rows.close()
+
+    def _lacking(self, stored: pa.Schema) -> list[str]:
+        """The columns wanted that the table does not have, and its source does."""
+        if self._origin is None:
+            return []
+        own = {*self._origin.schema.names, *self._origin.others.names}
+        return [name for name in self._schema.names if name in own and name not in stored.names]
 
     def _knows_how(self, row: FailedRow) -> bool:
         """Whether the table says how a row's file is written."""
@@ -114,17 +137,73 @@ class TableReader:
         yield from block.failures
         yield self._completed(block.batch)
 
-    def _reread(self, row: FailedRow) -> pa.RecordBatch | Failure:
-        failure = why_absent(row, self._origin, self._rereads)
-        if failure is not None:
-            return failure
+    def _reread(
+        self, said: Sequence[FailedRow], lacking: Sequence[str] = ()
+    ) -> Iterator[pa.RecordBatch | Failure]:
+        """Rows from their sources, one by one; where columns are named, with these alone."""
+        refused = [
+            why_absent(row, self._origin, self._rereads, *lacking[:1]) for row in said
+        ]
+        places = [
+            Place(row.source or "", row.row or 0)
+            for row, failure in zip(said, refused, strict=True)
+            if failure is None
+        ]
+        again = self._rereading(lacking).found(places) if places else iter(())
+        for failure in refused:
+            found = next(again) if failure is None else failure
+            if failure is None and lacking and isinstance(found, Failure):
+                message = f"the table has no column {lacking[0]!r}, which was {found.message}"
+                found = found._replace(message=message)
+            yield found
+
+    def _rereading(self, lacking: Sequence[str]) -> RereadRows:
         assert self._origin is not None
-        path = row.source or ""
-        if self._there is None or self._there[0] != path:
-            self.close()
-            self._there = path, SourceRows(self._source, self._origin, path)
-        found = self._there[1].find(row.row or 0)
-        return found if isinstance(found, Failure) else self._completed(found)
+        if not lacking:
+            self._whole = self._whole or RereadRows(self._source, self._origin)
+            return self._whole
+        if self._parts is None or self._parts[0] != lacking:
+            wanted = self._source.wanted
+            request = dataclasses.replace(
+                wanted,
+                fed={name: field for name, field in wanted.fed.items() if name in lacking},
+                kept=tuple(name for name in wanted.kept if name in lacking),
+            )
+            source = self._source.prepared(request)
+            self._parts = list(lacking), RereadRows(source, self._origin)
+        return self._parts[1]
+
+    def _joined(
+        self,
+        batch: pa.RecordBatch,
+        said: Sequence[FailedRow],
+        more: Iterator[pa.RecordBatch | Failure],
+    ) -> Iterator[pa.RecordBatch | Failure]:
+        """Rows of the table with the columns that only their source has."""
+        start = 0
+        while start < len(said):
+            parts: list[pa.RecordBatch] = []
+            good: list[int] = []
+            held_bytes, at = 0, start
+            while at < len(said) and held_bytes < BLOCK_BYTES:
+                found = next(more)
+                if isinstance(found, Failure):
+                    yield found
+                else:
+                    parts.append(found)
+                    good.append(at)
+                    held_bytes += found.nbytes
+                at += 1
+            start = at
+            if parts:
+                columns = pa.Table.from_batches(parts).combine_chunks()
+                stored = batch.take(pa.array(good))
+                for name in set(columns.column_names) & set(self._schema.names):
+                    column = columns.column(name).combine_chunks()
+                    if isinstance(column, pa.ExtensionArray):
+                        column = column.storage
+                    stored = stored.append_column(name, column)
+                yield from self._stored(stored, [said[row] for row in good])
 
     def _completed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Rows of the source with nulls for what only tables have."""

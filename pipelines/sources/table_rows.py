@@ -108,8 +108,17 @@ def runs(kinds: list[Kind], said: list[FailedRow]) -> Iterator[tuple[Kind, int, 
         start = at
 
 
-def why_absent(row: FailedRow, origin: Origin | None, rereads: bool) -> Failure | None:
-    """Why a row that is not in its table cannot be read from its source; None if it may be."""
+def why_absent(
+    row: FailedRow, origin: Origin | None, rereads: bool, lacking: str | None = None
+) -> Failure | None:
+    """Why a row that is not in its table cannot be read from its source; None if it may be.
+
+    Args:
+      row: which one.
+      origin: what its table says of the source.
+      rereads: whether sources are read.
+      lacking: the only column that is not in the table, and is wanted; None for all.
+    """
     if row.stage == "read" and row.error == "DamagedFileError":
         # As many rows as lie there, one by one, are the file's own affair.
         return Failure(row.source, row.row, "read", row.error, row.message or "no message")
@@ -120,6 +129,13 @@ def why_absent(row: FailedRow, origin: Origin | None, rereads: bool) -> Failure 
         reason = "--reread off"
     if reason is None:
         return None
+    if lacking is not None:
+        return Failure(
+            row.source, row.row, "read", "NoCopyError",
+            f"expected column {lacking!r} of the failed row, or leave to read its source. "
+            "Received: a table without it, since the job in which the row failed did not read it; "
+            f"and {reason}. Pass --reread on, or score row {row.row} of {row.source} again.",
+        )  # fmt: skip
     return Failure(
         row.source, row.row, "read", "NoCopyError",
         "expected a copy of the failed row, or leave to read its source. Received: nulls only, "

@@ -177,6 +177,24 @@ def test_rows_whose_copy_was_too_large_fail_for_their_own_reason(tmp_path: Path)
     assert rows[1]["features"] == [1.0] * 7
 
 
+def test_columns_that_the_first_job_did_not_read_are_had_by_name(tmp_path: Path):
+    mlp_keras(tmp_path)
+    (tmp_path / "prepare.py").write_text(PREPARE)
+    source = as_parquet(tmp_path, made_rows())
+    flags = ("--max_failed_fraction", "1", "--preprocess")
+    strict, cured = (f"{tmp_path}/prepare.py:{name}" for name in ("strict", "cured"))
+    out, named, default = (tmp_path / name for name in ("out", "named", "default"))
+    assert score(tmp_path, source, out, "--keep", "none", *flags, strict) == 0
+    failed = out / "_mirrorbeam/failed"
+    assert "id" not in read_failed(out)[0]
+    assert score(tmp_path, failed, named, "--keep", "id", *flags, cured) == 0
+    assert [(row["id"], row["_row"]) for row in read_rows(named)] == [(i, i) for i in BAD]
+    # What nobody names costs no look at the source.
+    source.unlink()
+    assert score(tmp_path, failed, default, *flags, cured) == 0
+    assert [sorted(row) for row in read_rows(default)] == [["_row", "_source", "scores"]] * len(BAD)
+
+
 def test_sources_that_are_gone_or_changed_are_named(tmp_path: Path):
     mlp_keras(tmp_path)
     (tmp_path / "prepare.py").write_text(PREPARE)
