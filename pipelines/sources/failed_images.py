@@ -31,7 +31,7 @@ def image_files(
       table: its path.
       origin: where the rows are from.
       channels: images that were kept with others are decoded anew.
-      rereads: whether files are read for rows without a copy.
+      rereads: whether files are read for rows without a copy, or with one that is no image.
     """
     for piece in pieces:
         if not isinstance(piece, Rows):
@@ -55,7 +55,8 @@ def _file(
     if image is not None:
         return ImageFile(path, known=image)
     if isinstance(encoded, bytes):
-        return ImageFile(path, encoded=encoded)
+        may_read = why_absent(said, origin, rereads) is None
+        return ImageFile(path, encoded=encoded, is_named_by_data=may_read)
     return ImageFile(path, known=why_absent(said, origin, rereads), is_named_by_data=True)
 
 

@@ -26,10 +26,10 @@ class ImageFile(NamedTuple):
 
     Attributes:
       path: of its file.
-      encoded: the file's bytes, where they are known.
+      encoded: the file's bytes, where they are known: as they were, if a table has them.
       known: what became of it, where that is known.
       is_named_by_data: no command named the file: none of its bytes are copied unless they are
-        an image.
+        an image. It is read where those that are known are none.
     """
 
     path: str
@@ -59,33 +59,61 @@ def read_image(
     Raises:
       OutageError: its file is out of reach for now.
     """
-    path = image.path
     if image.known is not None:
         return image.known
-    encoded = image.encoded
+    if image.encoded is None:
+        encoded = _read(image, limits)
+        if isinstance(encoded, Failure):
+            return encoded
+        return _decoded(image, encoded, channels, least_size, limits)
+    found = _decoded(image, image.encoded, channels, least_size, limits)
+    if isinstance(found, Failure) and image.is_named_by_data:
+        # Whoever mends an image writes its file anew, and leaves the table alone.
+        encoded = _read(image, limits)
+        if not isinstance(encoded, Failure) and encoded != image.encoded:
+            mended = _decoded(image, encoded, channels, least_size, limits)
+            if not isinstance(mended, Failure):
+                return mended
+            return found._replace(
+                message=f"{found.message} The file has changed since; now: {mended.message}"
+            )
+    return found
+
+
+def _read(image: ImageFile, limits: ImageLimits) -> bytes | Failure:
+    """The bytes of a file, one more than its limit at most."""
+    path = image.path
     try:
-        if encoded is None:
-            with STAGE_TIMES.stage(READ):
-                if image.is_named_by_data:
-                    with outages_named():
-                        is_there = storage.size_bytes(path) is not None
-                    if not is_there:
-                        # Opening a pipe would wait for ever.
-                        raise FileNotFoundError(f"there is no file {path}")
-                with storage.open_to_read(path) as file:
-                    encoded = file.read(limits.file_bytes + 1)
+        with STAGE_TIMES.stage(READ):
+            if image.is_named_by_data:
+                with outages_named():
+                    is_there = storage.size_bytes(path) is not None
+                if not is_there:
+                    # Opening a pipe would wait for ever.
+                    raise FileNotFoundError(f"there is no file {path}")
+            with storage.open_to_read(path) as file:
+                return file.read(limits.file_bytes + 1)
     except OutageError:
         # Its bytes may be had later.
         raise
     # Each filesystem's client has errors of its own; all mean that there are no bytes.
     except Exception as error:
         return Failure(path, 0, "read", type(error).__name__, str(error))
+
+
+def _decoded(
+    image: ImageFile,
+    encoded: bytes,
+    channels: int,
+    least_size: tuple[int, int] | None,
+    limits: ImageLimits,
+) -> np.ndarray | Failure:
     if len(encoded) > limits.file_bytes:
         message = too_long("an image file", limits.file_bytes)
-        return Failure(path, 0, "read", ERROR, message, image.encoded)
+        return Failure(image.path, 0, "read", ERROR, message, image.encoded)
     try:
         with STAGE_TIMES.stage(DECODE):
             return decode_image(encoded, channels, limits.pixels, least_size)
     except (ImageError, NullValueError) as error:
         copy = image.encoded if image.is_named_by_data else encoded
-        return Failure(path, 0, "decode", type(error).__name__, str(error), copy)
+        return Failure(image.path, 0, "decode", type(error).__name__, str(error), copy)

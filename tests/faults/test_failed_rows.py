@@ -341,6 +341,34 @@ def test_images_that_are_gone_are_named(tmp_path: Path):
     assert second["record"] is None
 
 
+def test_images_whose_files_were_mended_are_scored_as_they_are_now(tmp_path: Path):
+    means_model(tmp_path / "mlp.keras")
+    (tmp_path / "prepare.py").write_text(IMAGES)
+    images = write_images(tmp_path / "in")
+    broken, worse, left, dark = [*list(images)[2:12:3][:3], list(images)[1]]
+    for path in (broken, worse, left):
+        Path(path).write_bytes(b"no image")
+    out, off, again = (tmp_path / name for name in ("out", "off", "again"))
+    strict = ("--max_failed_fraction", "1", "--preprocess", f"{tmp_path}/prepare.py:strict")
+    assert score(tmp_path, tmp_path / "in", out, *strict) == 0
+    failed = out / "_mirrorbeam/failed"
+    # The one was copied into its table as it was, the other failed for what it shows.
+    for path in (broken, dark):
+        write_png(Path(path), np.full((8, 8, 3), 100, np.uint8))
+    Path(worse).write_bytes(b"a secret, and no image")
+    assert score(tmp_path, failed, off, "--reread", "off", *strict) == 0
+    assert read_rows(off) == []
+    assert score(tmp_path, failed, again, *strict) == 0
+    found = read_rows(again)
+    assert [row["_source"] for row in found] == [dark, broken]
+    np.testing.assert_allclose(column(found, "means"), 100, rtol=1e-5)
+    rows = {row["_source"]: row for row in read_failed(again)}
+    assert list(rows) == sorted([*list(images)[4::3], worse, left])
+    assert "The file has changed since" in rows[worse]["_message"]
+    assert "changed" not in rows[left]["_message"]
+    assert rows[worse]["record"] == rows[left]["record"] == b"no image"
+
+
 def test_no_file_of_the_output_has_a_secret_of_the_command(tmp_path: Path):
     mlp_keras(tmp_path)
     source = write_jsonl(tmp_path / "in.jsonl", [{"features": [1.0] * 8}, {"features": [1.0]}])
