@@ -64,8 +64,16 @@ def is_compatible(stored: pa.DataType, planned: pa.DataType) -> bool:
         return is_compatible(stored.value_type, planned)
     if pat.is_dictionary(planned) or pat.is_run_end_encoded(planned):
         return is_compatible(stored, planned.value_type)
+    if isinstance(stored, pa.BaseExtensionType) != isinstance(planned, pa.BaseExtensionType):
+        return is_compatible(*(getattr(kind, "storage_type", kind) for kind in (stored, planned)))
     if _is_list(stored) and _is_list(planned):
         return is_compatible(stored.value_type, planned.value_type)
+    if pat.is_map(stored) and pat.is_map(planned):
+        return is_compatible(stored.key_type, planned.key_type) and is_compatible(
+            stored.item_type, planned.item_type)
+    if pat.is_struct(stored) and pat.is_struct(planned):
+        return [field.name for field in stored] == [field.name for field in planned] and all(
+            is_compatible(one.type, other.type) for one, other in zip(stored, planned, strict=True))
     if pat.is_integer(stored):
         return bool(pat.is_integer(planned) or pat.is_floating(planned))
     if pat.is_floating(stored):
@@ -75,6 +83,27 @@ def is_compatible(stored: pa.DataType, planned: pa.DataType) -> bool:
     if pat.is_decimal(stored):
         return bool(pat.is_decimal(planned))
     return bool(pat.is_null(stored) or (_is_text(stored) and _is_text(planned)))
+
+
+def without_views(kind: pa.DataType) -> pa.DataType:
+    """The type with plain strings for string views, at any depth: Arrow cannot filter views."""
+    if pat.is_string_view(kind):
+        return pa.large_string()
+    if pat.is_binary_view(kind):
+        return pa.large_binary()
+    if pat.is_struct(kind):
+        return pa.struct([_viewless(field) for field in kind])
+    if pat.is_map(kind):
+        return pa.map_(without_views(kind.key_type), _viewless(kind.item_field))
+    if pat.is_large_list(kind):
+        return pa.large_list(_viewless(kind.value_field))
+    if pat.is_list(kind):
+        return pa.list_(_viewless(kind.value_field))
+    return kind
+
+
+def _viewless(field: pa.Field) -> pa.Field:
+    return field.with_type(without_views(field.type))
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -87,4 +116,6 @@ def _is_text(kind: pa.DataType) -> bool:
         or pat.is_large_string(kind)
         or pat.is_binary(kind)
         or pat.is_large_binary(kind)
+        or pat.is_string_view(kind)
+        or pat.is_binary_view(kind)
     )

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.sources.base import InputError, Source, SourcePlan
 from pipelines.sources.blocks import BlockMaker
-from pipelines.sources.casting import Misfit, cast_column, valid_text
+from pipelines.sources.casting import Misfit, cast_column, valid_text, without_views
 from pipelines.sources.column_names import is_failed_table, own_columns
 from pipelines.sources.parquet_rows import (
     DAMAGE,
@@ -79,7 +79,8 @@ class ParquetSource(Source):
                 f"{len(files)}, the first being {files[0].path}. Check the files, or pass "
                 "another --input_format."
             )
-        schema = own_columns(footers[path].schema.to_arrow_schema().remove_metadata(), path)
+        stored = own_columns(footers[path].schema.to_arrow_schema().remove_metadata(), path)
+        schema = pa.schema([field.with_type(without_views(field.type)) for field in stored])
         _refuse_mixtures(footers, path)
         _warn_of_others(footers, path, schema)
         splits: list[Split] = []

@@ -45,6 +45,11 @@ LISTS = pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32
         (pa.null(), pa.list_(pa.int64())),
         (pa.timestamp("us"), pa.timestamp("ns")),
         (pa.decimal128(5, 2), pa.decimal128(9, 3)),
+        (pa.string_view(), pa.large_string()),
+        (pa.binary_view(), pa.string()),
+        (pa.binary(16), pa.uuid()),
+        (pa.struct({"a": pa.string()}), pa.struct({"a": pa.dictionary(pa.int8(), pa.string())})),
+        (pa.map_(pa.string(), pa.int8()), pa.map_(pa.string(), pa.int64())),
         *((stored, planned) for stored in LISTS for planned in LISTS),
     ],
 )
