@@ -23,6 +23,7 @@ FEATURES = 32
 _WRITTEN_BYTES = 2**22
 _SPLITS_A_FILE = 1000
 _FILES_A_FOLDER = 10_000
+_PROCESSES = 64
 
 _PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8"
@@ -101,10 +102,10 @@ INPUTS: dict[str, tuple[Callable[[Path, int], None], str, int]] = {
 }
 
 
-def committed(plan: JobPlan, folder: OutputFolder, processes: int = 64) -> None:
+def committed(plan: JobPlan, folder: OutputFolder) -> None:
     """What a job leaves before it is finished: a part and a record of every split.
 
-    Parts are all of one content. Records say what those of real jobs say, by so many processes.
+    Parts are all of one content. Records say what those of real jobs say, by 64 processes.
     """
     rows = 10
     example = Path(folder.path).parent / "part.parquet"
@@ -119,7 +120,7 @@ def committed(plan: JobPlan, folder: OutputFolder, processes: int = 64) -> None:
     first = plan.splits[0].name
     for path in (folder.part(first, "parquet"), folder.commit(first)):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-    for split, process in zip(plan.splits, itertools.cycle(range(processes)), strict=False):
+    for split, process in zip(plan.splits, itertools.cycle(range(_PROCESSES)), strict=False):
         Path(folder.part(split.name, "parquet")).write_bytes(content)
         ended_at = plan.started_at + split.index
         record = {

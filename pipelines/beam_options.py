@@ -116,9 +116,7 @@ def read_in_threads(options: PipelineOptions, arguments: Sequence[str], splits: 
         direct.direct_running_mode = "multi_threading"
 
 
-def refuse_undeclared(
-    arguments: Sequence[str], own_flags: Iterable[str], command: str = "score"
-) -> None:
+def refuse_undeclared(arguments: Sequence[str], own_flags: Iterable[str], command: str) -> None:
     """Refuses flags that Beam's source text does not declare, without importing Beam.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,7 +33,6 @@ from transforms.model_files import fetch_model
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_LOG = logging.getLogger(__name__)
 
 # How objects hang together: an entry of checkpoints that is no variable.
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_WORKERS = 50
+_MOST_SIZES = 4
 
 
 def describe_details(report: Mapping[str, Any]) -> str:
@@ -43,11 +44,12 @@ def device_name(name: str) -> str:
     return name.rpartition("device:")[2]
 
 
-def batches_of(worker: Mapping[str, Any], most: int = 4) -> str:
+def batches_of(worker: Mapping[str, Any]) -> str:
     """The sizes of batches that a worker ran most often, with how often: `9×128, 2×64`."""
     sizes = sorted(worker.get("batches", {}).items(), key=lambda item: (-item[1], int(item[0])))
-    text = ", ".join(f"{times:,}×{int(size):,}" for size, times in sizes[:most])
-    return text + (f" and {len(sizes) - most} sizes more" if len(sizes) > most else "")
+    text = ", ".join(f"{times:,}×{int(size):,}" for size, times in sizes[:_MOST_SIZES])
+    more = len(sizes) - _MOST_SIZES
+    return text + (f" and {more} sizes more" if more > 0 else "")
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

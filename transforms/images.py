@@ -1,4 +1,4 @@
-"""Encoded images as uint8 arrays, decoded in threads.
+"""Encoded images as uint8 arrays.
 
 PNG and JPEG go to OpenCV, which releases the interpreter lock; all else, and PNGs and JPEGs
 that OpenCV reads differently (CMYK, 16 bits, transparent colours, truncated ones), go to
@@ -10,14 +10,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from transforms.conversion import NullValueError, RowError
-from transforms.cores import usable_cores
+from transforms.conversion import NullValueError
 from transforms.image_headers import ImageHeader, read_header
 
 if TYPE_CHECKING:
@@ -31,9 +29,6 @@ MOST_PIXELS = 1 << 30
 # Weights of red, green and blue, and half a level to round.
 _LUMA = np.array([[19595, 38470, 7471, 0x8000]]) / (1 << 16)
 
-# Each thread gets so many runs of images: few enough to cost little, enough to even out.
-_RUNS_PER_THREAD = 4
-
 # Of others Pillow starts programs, such as Ghostscript.
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
@@ -45,51 +40,6 @@ _REDUCTIONS = (8, 4, 2)
 
 class ImageError(ValueError):
     """Bytes are no image, a truncated one, or one that is too large."""
-
-
-def decode_images(
-    encoded: Sequence[bytes | None],
-    channels: int,
-    threads: int | None = None,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    least_size: tuple[int, int] | None = None,
-) -> tuple[list[np.ndarray | None], list[RowError]]:
-    """Decodes images, as many at a time as there are threads.
-
-    Args:
-      encoded: one file's bytes each; None is an error of its row.
-      channels: 1 (gray), 3 (RGB) or 4 (RGBA), whatever the file has.
-      threads: decoding threads; None for one a core that the process may use.
-      max_pixels: width times height above which an image is refused undecoded.
-      least_size: height and width to which JPEGs may be shrunk; see `decode_image`.
-
-    Returns:
-      Arrays `uint8[height, width, channels]`, None where there is an error, and the errors.
-    """
-    if channels not in _MODES:
-        raise ValueError(f"expected 1, 3 or 4 channels. Received: {channels}.")
-
-    def decode(data: bytes | None) -> np.ndarray | ImageError | NullValueError:
-        try:
-            return decode_image(data, channels, max_pixels, least_size)
-        except (ImageError, NullValueError) as error:
-            return error
-
-    workers = min(threads or usable_cores(), len(encoded))
-    if workers > 1:
-        run = math.ceil(len(encoded) / (workers * _RUNS_PER_THREAD))
-        runs = [encoded[start : start + run] for start in range(0, len(encoded), run)]
-        with ThreadPoolExecutor(workers, thread_name_prefix="decode_images") as pool:
-            decoded = pool.map(lambda files: [decode(data) for data in files], runs)
-            results = [result for results in decoded for result in results]
-    else:
-        results = [decode(data) for data in encoded]
-    errors = [
-        RowError(row, type(result).__name__, str(result))
-        for row, result in enumerate(results)
-        if isinstance(result, ValueError)
-    ]
-    return [None if isinstance(result, ValueError) else result for result in results], errors
 
 
 def decode_image(

@@ -15,7 +15,6 @@ from transforms.engine.opening import PredictorConfig, open_predictor, predictor
 from transforms.engine.slicing import Columns
 from transforms.engine.sweep import Sweep, sweep
 from transforms.features import columns_to_arrays, keep_bytes_narrow, match_columns
-from transforms.matching import Feed
 from transforms.model_files import fetch_model
 from transforms.rows import match_row, rows_to_arrays
 
@@ -62,25 +61,22 @@ def sweep_sample(config: PredictorConfig, sample: Any, *, seconds: float) -> Swe
         lease.release()
 
 
-def sample_columns(
-    sample: Any, signature: Signature, feeds: Sequence[Feed] | None = None
-) -> Columns:
+def sample_columns(sample: Any, signature: Signature) -> Columns:
     """The sample's good rows as the model's inputs; of the commonest shape, where there are more.
 
     Raises:
-      FeatureError: no row of the sample fits.
+      FeatureError: the sample's columns do not fit.
+      ValueError: none of its rows does.
+      TypeError: it is no sample.
     """
     if isinstance(sample, (pa.RecordBatch, pa.Table)):
-        if feeds is None:
-            matched = match_columns(sample.schema, signature.inputs)
-            feeds = keep_bytes_narrow(matched, sample.schema)
-        conversion = columns_to_arrays(sample, feeds)
+        matched = match_columns(sample.schema, signature.inputs)
+        conversion = columns_to_arrays(sample, keep_bytes_narrow(matched, sample.schema))
     else:
         rows = _rows(sample)
         if not rows:
             raise ValueError("expected a sample with rows that fit the model. Received: no rows")
-        feeds = feeds or match_row(rows[0], signature.inputs)
-        conversion = rows_to_arrays(rows, feeds)
+        conversion = rows_to_arrays(rows, match_row(rows[0], signature.inputs))
     if not conversion.groups:
         reason = conversion.errors[0].message if conversion.errors else "no rows"
         raise ValueError(f"expected a sample with rows that fit the model. Received: {reason}")

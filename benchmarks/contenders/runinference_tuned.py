@@ -32,9 +32,7 @@ def blocks(job: Job) -> Callable[[], None]:
     return to_nothing(job, rows, RunInference(tuned_handler(job)), see)
 
 
-def tuned_handler(
-    job: Job, inference_fn: Any = None, batch_rows: int = BATCH_ROWS
-) -> LoadedModelHandler:
+def tuned_handler(job: Job, inference_fn: Any = None) -> LoadedModelHandler:
     """The handler of a case's model with one input, traced and warm."""
     import tensorflow as tf
 
@@ -44,13 +42,13 @@ def tuned_handler(
         lambda batch: model(batch, training=False),
         input_signature=[tf.TensorSpec(field.shape, field.dtype)],
     )
-    call(tf.zeros((batch_rows, *field.shape[1:]), field.dtype))
+    call(tf.zeros((BATCH_ROWS, *field.shape[1:]), field.dtype))
     LOADED[str(job.model)] = call
     return LoadedModelHandler(
         str(job.model),
         inference_fn=inference_fn or infer,
-        min_batch_size=batch_rows,
-        max_batch_size=batch_rows,
+        min_batch_size=BATCH_ROWS,
+        max_batch_size=BATCH_ROWS,
     )
 
 

@@ -26,9 +26,9 @@ def gzip_or_zlib(head: bytes) -> int | None:
     return None
 
 
-def stored_chunks(handle: BinaryIO, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+def stored_chunks(handle: BinaryIO) -> Iterator[bytes]:
     """The rest of an open file, as it is stored."""
-    while chunk := handle.read(chunk_bytes):
+    while chunk := handle.read(CHUNK_BYTES):
         yield chunk
 
 

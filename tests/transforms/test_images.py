@@ -16,7 +16,7 @@ from PIL import Image
 
 from transforms.column_types import is_image
 from transforms.image_headers import read_header
-from transforms.images import ImageError, decode_image, decode_images, images_to_column
+from transforms.images import ImageError, decode_image, images_to_column
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -176,29 +176,13 @@ def test_damaged_files_fare_as_with_pillow(name: str, cut: float, damage: str) -
         np.testing.assert_array_equal(decode_image(damaged, 3), expected)
 
 
-@pytest.mark.parametrize("threads", [1, 3, None])
-def test_many_images_keep_their_order_and_fail_alone(threads: int | None) -> None:
-    files: list[bytes | None] = [
-        saved(picture("RGB", 20 + seed, 30, seed), "JPEG") for seed in range(20)
-    ]
-    files[4] = b"no image"
-    files[9] = None
-    files[15] = (files[15] or b"")[:200]
-    images, errors = decode_images(files, 3, threads)
-    assert [(error.row, error.error) for error in errors] == [
-        (4, "ImageError"),
-        (9, "NullValueError"),
-        (15, "ImageError"),
-    ]
-    assert errors[0].message == (
+def test_what_is_no_image_is_told_by_its_first_bytes() -> None:
+    with pytest.raises(ImageError) as refused:
+        decode_image(b"no image", 3)
+    assert str(refused.value) == (
         "expected an image file. Received: 8 bytes that start with b'no image', which Pillow "
         "does not recognise."
     )
-    for row, (image, file) in enumerate(zip(images, files, strict=True)):
-        if row in (4, 9, 15):
-            assert image is None
-        else:
-            np.testing.assert_array_equal(image, by_pillow(file or b"", 3))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -213,9 +197,6 @@ def test_only_jpegs_are_decoded_smaller_and_as_with_pillow(
     expected = np.asarray(image.convert(MODES[channels]))
     decoded = decode_image(FILES[name], channels, least_size=least_size)
     np.testing.assert_array_equal(decoded, expected.reshape(*expected.shape[:2], channels))
-    assert decode_images([FILES[name]], channels, least_size=least_size)[0][0].shape == (
-        decoded.shape
-    )
 
 
 @pytest.mark.parametrize(
@@ -233,15 +214,6 @@ def test_the_stored_size_is_limited_where_jpegs_are_decoded_smaller() -> None:
     for name in ("jpeg RGB 95 2 False", "jpeg CMYK"):
         with pytest.raises(ImageError, match="Received: an image of 51 x 37"):
             decode_image(FILES[name], 3, max_pixels=37 * 51 - 1, least_size=(4, 6))
-
-
-def test_no_images() -> None:
-    assert decode_images([], 3) == ([], [])
-
-
-def test_other_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected 1, 3 or 4 channels\. Received: 2"):
-        decode_images([], 2)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])

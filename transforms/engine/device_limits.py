@@ -21,9 +21,7 @@ _GPU_RESERVE_SHARE = 0.05
 _LEAST_GPU_RESERVE_BYTES = 512 << 20
 
 
-def limit_bytes(
-    replicas: Replicas, *, reserve_bytes: int | None = None, root: Path = Path("/")
-) -> int:
+def limit_bytes(replicas: Replicas, *, root: Path = Path("/")) -> int:
     """The most that a replica may take, what it holds already included.
 
     It is what a peak of `PeakMeter` has to stay within. Free memory changes: this is how it
@@ -31,8 +29,6 @@ def limit_bytes(
 
     Args:
       replicas: whose devices are meant; the tightest of them counts.
-      reserve_bytes: left to others on each GPU. Default: a twentieth of its memory, at least
-        512 MiB.
       root: the folder that holds the host's `proc` and `sys`.
 
     Raises:
@@ -53,9 +49,7 @@ def limit_bytes(
             # It is all TensorFlow's already: what is free on the GPU is beside it.
             limits.append(allocator)
             continue
-        reserve = reserve_bytes
-        if reserve is None:
-            reserve = max(_LEAST_GPU_RESERVE_BYTES, int(total * _GPU_RESERVE_SHARE))
+        reserve = max(_LEAST_GPU_RESERVE_BYTES, int(total * _GPU_RESERVE_SHARE))
         try:
             free = free_memory_bytes(ordinal)
         except OSError as error:

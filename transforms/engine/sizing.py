@@ -54,21 +54,18 @@ class BatchSizer:
         requested: int | Literal["auto"] = "auto",
         most_bytes: int = 128 << 20,
         tuned: int | None = None,
-        tune: bool = True,
     ) -> None:
         """Args:
         replicas: slices of a batch; every size is a multiple of it.
         requested: rows of the global batch, or `auto`.
         most_bytes: input bytes that a batch never exceeds, if it has more than a row each.
         tuned: a size that an earlier run found; nothing is searched then.
-        tune: whether to search while the job runs.
         """
         self._replicas = replicas
         self._requested = requested
         self._most_bytes = most_bytes
         self._fitting_rows: int | None = None
         self._tuned = tuned
-        self._tune = tune and requested == "auto" and tuned is None
         self._tuner: RateTuner | None = None
         self._full_batches = 0
         # Limits after an OOM, in bytes of input: never reached again, and the present one.
@@ -136,7 +133,7 @@ class BatchSizer:
           Whether the search ended with this batch.
         """
         self._grow(row_bytes)
-        if not self._tune or not is_static or self.is_tuned:
+        if self._requested != "auto" or not is_static or self.is_tuned:
             return False
         target = self.rows_for(row_bytes)
         self._full_batches += rows == target

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +17,6 @@ from transforms.engine.stage_times import HOST_TO_DEVICE, STAGE_TIMES
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_LOG = logging.getLogger(__name__)
 
 _tracing = threading.Lock()
 
@@ -214,7 +212,6 @@ class Step:
         }
 
     def _preprocessed(self, columns: Tensors) -> Tensors:
-
         assert self._preprocess is not None
         try:
             result = self._preprocess(**columns)
