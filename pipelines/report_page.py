@@ -19,15 +19,16 @@ from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.printable import printable
 from pipelines.redaction import redacted, redacted_values
+from pipelines.report_plots import durations_plot, progress_plot, sizes_plot, stages_plot
 from pipelines.report_text import MOST_WORKERS, batches_of, device_name
 from pipelines.runs import Run
 from pipelines.summary import describe_result
-from pipelines.svg_plots import WIDTH, Plot, histogram, lying_bars, steps_over_time
+from pipelines.svg_plots import WIDTH
 from pipelines.time_texts import short_duration, utc
-from pipelines.verdict import DEVICE, describe_verdict
+from pipelines.verdict import describe_verdict
 
 _TEMPLATE = "report_page.html.j2"
-_MOST_SIZES, _MOST_RUNS, _MOST_REASONS, _MOST_ITEMS = 20, 50, 20, 20
+_MOST_RUNS, _MOST_REASONS, _MOST_ITEMS = 50, 20, 20
 _MOST_CHARACTERS = 600
 _STAGES = {
     "read": "storage, decompression, framing",
@@ -90,13 +91,13 @@ def make_page(
         "more_reasons": max(0, len(report["reasons"]) - _MOST_REASONS),
         "tiles": _tiles(report),
         "verdict": describe_verdict(report),
-        "progress": _progress(history, report),
+        "progress": progress_plot(history),
         "stages": _stages(report),
-        "stages_plot": _stages_plot(report),
+        "stages_plot": stages_plot(report),
         "durations": history.durations,
-        "durations_plot": _durations_plot(history),
+        "durations_plot": durations_plot(history),
         "slowest": _slowest(history, plan),
-        "sizes_plot": _sizes_plot(report),
+        "sizes_plot": sizes_plot(report),
         "workers": _workers(report),
         "more_workers": max(0, len(report["workers"]) - MOST_WORKERS),
         "failures": _failures(report, folder, records),
@@ -155,56 +156,14 @@ def _tiles(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _progress(history: History, report: Mapping[str, Any]) -> Plot | None:
-    if history.durations is None:
-        return None
-    seconds, rows = history.points[-1]
-    return steps_over_time(
-        "Rows committed over time",
-        f"A line that rises from 0 to {rows:,} rows within {short_duration(seconds)} of work"
-        + (f", in {len(history.resumed_at) + 1} runs." if history.resumed_at else "."),
-        history.points,
-        [(at, f"run {number}") for number, at in enumerate(history.resumed_at[:_MOST_RUNS], 2)],
-        "rows",
-    )
-
-
 def _stages(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     return [(name, _STAGES.get(name, ""), stage) for name, stage in report["stages"].items()]
-
-
-def _stages_plot(report: Mapping[str, Any]) -> Plot | None:
-    if not report["stages"]:
-        return None
-    values = [
-        (name, stage["seconds"], f"{short_duration(stage['seconds'])}, {stage['share']:.0%}")
-        for name, stage in report["stages"].items()
-    ]
-    return lying_bars(
-        "Seconds by stage",
-        "Bars of the seconds that all threads spent in each stage: "
-        + ", ".join(f"{name} {text}" for name, _, text in values) + ".",
-        values, "step" if report.get("bound_by") == DEVICE else report.get("bound_by"),
-    )  # fmt: skip
-
-
-def _durations_plot(history: History) -> Plot | None:
-    durations = history.durations
-    if durations is None or durations.longest_seconds <= 0:
-        return None
-    return histogram(
-        "How long splits took",
-        f"A histogram: half of the splits took at most {short_duration(durations.median_seconds)}, "
-        f"the slowest {short_duration(durations.longest_seconds)}.",
-        durations.edges, durations.counts,
-        durations.straggler_seconds,
-    )  # fmt: skip
 
 
 def _slowest(history: History, plan: JobPlan) -> list[dict[str, Any]]:
     if history.durations is None:
         return []
-    named = {split.name: None for split in history.durations.slowest}
+    named = {split.name for split in history.durations.slowest}
     sources = {split.name: split.files for split in plan.splits if split.name in named}
     return [
         {
@@ -217,22 +176,6 @@ def _slowest(history: History, plan: JobPlan) -> list[dict[str, Any]]:
         }
         for split in history.durations.slowest
     ]
-
-
-def _sizes_plot(report: Mapping[str, Any]) -> Plot | None:
-    often = sorted(report["batch_sizes"].items(), key=lambda item: -item[1])[:_MOST_SIZES]
-    if not often:
-        return None
-    values = [
-        (f"{int(size):,} rows", float(times), f"{times:,} batches")
-        for size, times in sorted(often, key=lambda item: int(item[0]))
-    ]
-    return lying_bars(
-        "Batches by size",
-        "Bars of how often each batch size ran: "
-        + ", ".join(f"{text} of {size}" for size, _, text in values) + ".",
-        values, None,
-    )  # fmt: skip
 
 
 def _workers(report: Mapping[str, Any]) -> list[dict[str, Any]]:
