@@ -1,4 +1,4 @@
-"""`mirrorbeam score`: builds the pipeline of a checked job, runs it and says how it went."""
+"""`mirrorbeam score`: checks a job, runs its pipeline and says how it went."""
 
 from __future__ import annotations
 
@@ -18,22 +18,17 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from pipelines import dataflow, storage
 from pipelines.beam_errors import without_printed_stacks, without_stack
 from pipelines.beam_options import WorkerPlace, pipeline_options, read_in_threads, worker_place
-from pipelines.commit_stage import CommitDoFn, FinishJob
 from pipelines.errors import CommandError
 from pipelines.finish import finish_job
 from pipelines.job_fingerprint import plain_arguments
+from pipelines.job_steps import add_steps
 from pipelines.options import ScoreOptions
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.persistence import Persistence
 from pipelines.planned_inputs import PlannedInputs
-from pipelines.planned_splits import PlannedSplits, UncommittedDoFn
-from pipelines.profiling import ProfileDoFn
-from pipelines.progress import ProgressDoFn
-from pipelines.read_stage import ReadDoFn, without_images, without_misfits
 from pipelines.resume import committed_splits, warn_of_another_run
 from pipelines.retrying import OutageError, is_outage
 from pipelines.runs import Run, end_run, start_run
-from pipelines.sources.images import IMAGE_COLUMN
 from pipelines.summary import describe_plan, describe_report
 from pipelines.validation import CommittedJob, Job, check_job
 
@@ -143,7 +138,7 @@ def _score(
             return _Outcome(EXIT_DONE)
         left = len(job.plan.splits) - job.committed
         read_in_threads(pipeline.options, beam_arguments, left)
-        build(pipeline, job)
+        add_steps(pipeline, job)
         run_of_job = _claim_folder(job, _is_detached(beam_options))
         if run_of_job is None:
             _LOG.warning("another command was at %s meanwhile: looking again", job.folder.path)
@@ -176,38 +171,6 @@ def _finish(job: CommittedJob, started_at: float) -> _Outcome:
         _LOG.error("the job could not be finished: %s: %s", type(error).__name__, error)
         return _Outcome(EXIT_FAILED, is_outage(error), is_outage(error))
     return _concluded(report, job.folder)
-
-
-def build(pipeline: beam.Pipeline, job: Job) -> Any:
-    """Adds a job's steps to a pipeline: one chain from splits to commits, then the finish."""
-    source = job.feeding.source
-    # A process that runs the job again, or another, counts its seconds anew.
-    run_name = f"{job.folder.path} {job.plan.started_at}"
-    plan_id = job.plan.id
-    blocks = (
-        pipeline
-        | "Splits" >> PlannedSplits(job.folder.path, plan_id)
-        | "Spread" >> beam.Reshuffle()
-        | "Uncommitted" >> beam.ParDo(UncommittedDoFn(job.folder.path, job.sink, plan_id))
-        | "Read" >> beam.ParDo(ReadDoFn(source, job.feeding.padded, run_name))
-        | "Fit" >> beam.Map(without_misfits, job.sink, job.feeding.kept)
-        | "Predict" >> job.predict
-    )
-    if source.gives_images and IMAGE_COLUMN not in job.feeding.kept:
-        blocks |= "Drop images" >> beam.Map(without_images, IMAGE_COLUMN)
-    commit = CommitDoFn(
-        job.folder.path, job.sink, source.columns_schema(), job.options.provenance, run_name,
-        plan_id,
-        origin=source.origin,
-    )
-    commits = blocks | "Commit" >> beam.ParDo(commit)
-    if job.options.profile:
-        commits |= "Profile" >> beam.ParDo(ProfileDoFn(job.options.profile, run_name))
-    return (
-        commits
-        | "Progress" >> beam.ParDo(ProgressDoFn(len(job.plan.splits)))
-        | "Finish" >> FinishJob(job.folder.path, plan_id)
-    )
 
 
 def _pipeline(options: PipelineOptions) -> beam.Pipeline:
