@@ -13,6 +13,7 @@ from transforms.engine.arrays import field_row_bytes, no_rows
 from transforms.engine.host_tensors import to_array
 from transforms.engine.ladder import padded_rows
 from transforms.engine.memory_guard import MemoryGuard
+from transforms.engine.preprocessing import Preprocess
 from transforms.engine.read_back import OnHost, ReadBack
 from transforms.engine.replicas import Replicas
 from transforms.engine.run_statistics import RunStatistics
@@ -20,7 +21,7 @@ from transforms.engine.signature import TensorField
 from transforms.engine.sizing import Sizes
 from transforms.engine.slicing import Columns, count_rows, gather, pad, slice_for_replicas
 from transforms.engine.stage_times import GATHER, HOST_TO_DEVICE, STAGE_TIMES, STEP
-from transforms.engine.step import CallableModel, Preprocess, Step, Tensors, check_rows
+from transforms.engine.step import CallableModel, Step, Tensors, check_rows
 from transforms.engine.traces import Traces
 from transforms.engine.warmup import WarmUp, run_made_up_rows, warm_up
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal, cast
 from transforms.engine import garbage
 from transforms.engine.group_queue import default_queue_bytes
 from transforms.engine.host_allocator import keep_freed_memory
+from transforms.engine.preprocessing import Preprocess
 from transforms.engine.registry import PREDICTORS, Lease
 from transforms.engine.replicas import Dispatch
 from transforms.engine.signature import TensorField
-from transforms.engine.step import Preprocess
 from transforms.engine.tuning_store import (
     TuningStore,
     load_rows,

@@ -12,6 +12,7 @@ from transforms.engine.batch_runner import BatchRunner
 from transforms.engine.group_queue import QUEUE_BYTES, DemandingFuture, GroupQueue
 from transforms.engine.groups import Group, Scored
 from transforms.engine.lane import Lane
+from transforms.engine.preprocessing import Preprocess
 from transforms.engine.recovery import WAITS_SECONDS
 from transforms.engine.replicas import Dispatch, Replicas
 from transforms.engine.run_statistics import BusyClock, RunStatistics, add_up
@@ -19,7 +20,7 @@ from transforms.engine.shared_sizing import share_sizer
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.sizing import BatchSizer
 from transforms.engine.slicing import Columns, slice_for_replicas
-from transforms.engine.step import CallableModel, Preprocess
+from transforms.engine.step import CallableModel
 from transforms.engine.warmup import WarmUp
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from transforms.engine.errors import SetupError, describe
 from transforms.engine.host_tensors import to_tensor
 from transforms.engine.operation_kinds import operation_names
+from transforms.engine.preprocessing import Preprocess, preprocessed, with_autograph
 from transforms.engine.replicas import DeviceError, Replicas
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.slicing import Columns
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 _tracing = threading.Lock()
 
 Tensors = dict[str, "tf.Tensor"]
-Preprocess = Callable[..., Any]
 
 
 class CallableModel(Protocol):
@@ -81,7 +81,7 @@ class Step:
         self.is_compiled = xla
         self._model = model
         self._replicas = replicas
-        self._preprocess = _with_autograph(preprocess) if preprocess else None
+        self._preprocess = with_autograph(preprocess) if preprocess else None
         self._traces_lock = threading.Lock()
         self.traces = 0
         self._output_names: tuple[str, ...] = ()
@@ -186,7 +186,11 @@ class Step:
         import tensorflow as tf
 
         rows = tf.shape(next(iter(columns.values())))[0]
-        inputs = self._cast(columns) if self._preprocess is None else self._preprocessed(columns)
+        if self._preprocess is None:
+            inputs = self._cast(columns)
+        else:
+            wanted = self._model.signature.inputs
+            inputs = preprocessed(self._preprocess, columns, self.fields, wanted)
         outputs = self._model(inputs)
         for name, value in outputs.items():
             if not isinstance(value, tf.Tensor):
@@ -208,34 +212,6 @@ class Step:
             field.name: tf.cast(columns[field.name], field.dtype)
             if columns[field.name].dtype.name != field.dtype
             else columns[field.name]
-            for field in self._model.signature.inputs
-        }
-
-    def _preprocessed(self, columns: Tensors) -> Tensors:
-        assert self._preprocess is not None
-        try:
-            result = self._preprocess(**columns)
-        except Exception as error:
-            described = ", ".join(f"{field.name}: {field}" for field in self.fields)
-            raise SetupError(
-                f"expected preprocess to take {described}. Received from it: "
-                f"{type(error).__name__}: {_last_line(error)}"
-            ) from error
-        names = [field.name for field in self._model.signature.inputs]
-        if not isinstance(result, Mapping):
-            if len(names) != 1:
-                raise SetupError(
-                    f"expected preprocess to return a dict of the model's inputs {names}. "
-                    f"Received: {type(result).__name__}."
-                )
-            result = {names[0]: result}
-        if set(result) != set(names):
-            raise SetupError(
-                f"expected preprocess to return the model's inputs {names}. "
-                f"Received: {sorted(result)}."
-            )
-        return {
-            field.name: _as_input(result[field.name], field)
             for field in self._model.signature.inputs
         }
 
@@ -281,57 +257,6 @@ def _writes_variables(function: Any) -> bool:
     """Whether the model keeps state: a variable may take an input's memory over."""
     names = operation_names(function.graph.as_graph_def())
     return any(name.startswith("Assign") for name in names)
-
-
-def _last_line(error: Exception) -> str:
-    """What went wrong; AutoGraph puts the stack of the user's code before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "without a message"
-
-
-def _with_autograph(preprocess: Preprocess) -> Preprocess:
-    import tensorflow as tf
-
-    # Only the user's function may hold Python conditions on tensors.
-    return tf.function(preprocess)
-
-
-def _as_input(value: Any, field: TensorField) -> Any:
-    """What the preprocessing returned, in the dtype that the model takes.
-
-    Keras casts whatever it gets; a SavedModel's graph fails on it, row by row.
-
-    Raises:
-      SetupError: it is known by now that it does not fit, or has not as many rows.
-    """
-    import tensorflow as tf
-
-    if not tf.is_tensor(value):
-        return value
-    shape = value.shape
-    if shape.rank == 0 or (shape.rank is not None and shape[0] is not None):
-        raise SetupError(
-            f"expected preprocess to return {field.name!r} with one entry for each row. Received: "
-            f"shape {shape.as_list()} however many rows there are. Keep the first dimension."
-        )
-    # Of another rank: Keras adds or drops a last dimension of one.
-    expected = tf.TensorShape(field.shape)
-    if shape[1:].rank == expected.rank and not shape[1:].is_compatible_with(expected):
-        raise SetupError(
-            f"expected preprocess to return {field.name!r} as {field}. Received: "
-            f"{TensorField(field.name, value.dtype.name, tuple(shape.as_list()[1:]))}. "
-            "Return what the model takes."
-        )
-    if value.dtype.name == field.dtype:
-        return value
-    target = tf.as_dtype(field.dtype)
-    if tf.string in (value.dtype, target) or (value.dtype.is_floating and not target.is_floating):
-        cure = "tf.strings.to_number" if value.dtype == tf.string else "tf.cast"
-        raise SetupError(
-            f"expected preprocess to return {field.name!r} as {field}. Received: "
-            f"{value.dtype.name}. Convert it there, as with {cure}."
-        )
-    return tf.cast(value, target)
 
 
 def _field_of(name: str, tensor: Any) -> TensorField:

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from transforms.engine.arrays import dtype_name
+from transforms.engine.preprocessing import Preprocess
 from transforms.engine.replicas import Replicas
 from transforms.engine.signature import TensorField
 from transforms.engine.slicing import Columns
-from transforms.engine.step import CallableModel, Preprocess, Step
+from transforms.engine.step import CallableModel, Step
 
 
 class Traces:
