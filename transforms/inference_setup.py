@@ -17,15 +17,15 @@ from transforms.batching import Batching
 from transforms.casting import FLOATS
 from transforms.conversion import FeatureError
 from transforms.elements import Keep
-from transforms.engine.model import ModelSpec, model_kind
+from transforms.engine.model import ModelSpec
 from transforms.engine.opening import PredictorConfig
 from transforms.engine.read_signature import read_signature
 from transforms.engine.replicas import Dispatch
 from transforms.engine.signature import Signature, TensorField
 from transforms.engine.tuning_store import TuningStore
-from transforms.matching import Feed, check_field, feed_columns, keep_bytes_narrow, match_columns
+from transforms.matching import Feed, feed_columns, keep_bytes_narrow, match_columns
+from transforms.model_arguments import check_columns, check_outputs, check_precision
 from transforms.model_files import fetch_model
-from transforms.outputs import output_schema
 from transforms.rows import match_row
 
 if TYPE_CHECKING:
@@ -93,14 +93,14 @@ class InferenceSetup:
             xla=xla,
             dispatch=dispatch,
         )
-        spec = model if isinstance(model, ModelSpec) else ModelSpec(model)
+        spec = ModelSpec.of(model)
         local = dataclasses.replace(spec, path=fetch_model(spec.path))
         signature = read_signature(local, complete=False)
         parameters = None if preprocess is None else _parameters(preprocess)
         fields = {name: _field(name, value) for name, value in (input_spec or {}).items()}
-        _check_columns(signature, parameters, fields, input_map or {})
-        _check_precision(local, precision)
-        _check_outputs(signature)
+        check_columns(signature, parameters, fields, input_map or {})
+        check_precision(local, precision)
+        check_outputs(signature)
         config = PredictorConfig(
             model=spec,
             devices=device_names(devices),
@@ -263,55 +263,3 @@ def _narrowed(field: TensorField, stored: TensorField | None) -> TensorField:
             known if size is None else size for size, known in zip(shape, stored.shape, strict=True)
         )
     return TensorField(field.name, dtype, shape)
-
-
-def _check_columns(
-    signature: Signature,
-    parameters: tuple[str, ...] | None,
-    spec: Mapping[str, TensorField],
-    input_map: Mapping[str, str],
-) -> None:
-    if parameters is not None and input_map:
-        raise ValueError(
-            f"expected preprocess or input_map. Received: both, {', '.join(input_map)} being "
-            "mapped. Name the parameters of preprocess after the columns they take."
-        )
-    inputs = [field.name for field in signature.inputs]
-    unknown = [name for name in input_map if name not in inputs]
-    if unknown:
-        raise ValueError(
-            f"expected input_map for the model's inputs {', '.join(inputs)}. "
-            f"Received: {', '.join(unknown)}. It maps inputs to columns."
-        )
-    columns = parameters or [input_map.get(name, name) for name in inputs]
-    unknown = [name for name in spec if name not in columns]
-    if unknown:
-        raise ValueError(
-            f"expected input_spec for the columns {', '.join(columns)}. "
-            f"Received: {', '.join(unknown)}."
-        )
-    if parameters is None:
-        for field in signature.inputs:
-            stored = spec.get(input_map.get(field.name, field.name))
-            if stored is not None:
-                check_field(stored, field)
-
-
-def _check_outputs(signature: Signature) -> None:
-    """Refuses what no column can hold, where the file says what the model gives."""
-    if signature.outputs is None:
-        return
-    if not signature.outputs:
-        raise ValueError(
-            "expected a model with outputs. Received: a signature that gives nothing. "
-            "Pass the signature of another function."
-        )
-    output_schema(signature.outputs)
-
-
-def _check_precision(spec: ModelSpec, precision: str | None) -> None:
-    if precision is not None and model_kind(spec.path) == "saved_model":
-        raise ValueError(
-            f"expected a Keras file with precision={precision!r}. Received: a SavedModel, whose "
-            "precision is part of its graph. Leave precision out, or save the model as .keras."
-        )

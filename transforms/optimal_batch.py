@@ -45,7 +45,7 @@ def determine_optimal_batch_size(
       DeviceError: the devices are not there.
     """
     check_devices(devices)
-    spec = model if isinstance(model, ModelSpec) else ModelSpec(model)
+    spec = ModelSpec.of(model)
     local = dataclasses.replace(spec, path=fetch_model(spec.path))
     config = PredictorConfig(local, device_names(devices))
     return sweep_sample(config, dataset_sample, seconds=30.0).chosen
