@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,12 +47,8 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Puts the table between its marks in the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--page", type=Path, default=PAGE)
-    flags = parser.parse_args()
-    content = table(json.loads(flags.results.read_text()))
-    flags.page.write_text(put_between(flags.page.read_text(), _BEGIN, _END, content))
+    content = table(json.loads(RESULTS.read_text()))
+    PAGE.write_text(put_between(PAGE.read_text(), _BEGIN, _END, content))
 
 
 if __name__ == "__main__":
