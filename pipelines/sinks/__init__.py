@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.sinks.base import PartWriter as PartWriter
-    from pipelines.sinks.base import Sink as Sink
-    from pipelines.sinks.base import SinkError as SinkError
+    from pipelines.sinks.base import Sink
 
 _CLASSES = {
     "parquet": "ParquetSink",
@@ -17,8 +15,6 @@ _CLASSES = {
     "csv": "CsvSink",
 }
 SINK_NAMES = tuple(_CLASSES)
-
-__all__ = ["SINK_NAMES", "PartWriter", "Sink", "SinkError", "sink_class"]
 
 
 def sink_class(name: str) -> type[Sink]:
@@ -32,9 +28,3 @@ def sink_class(name: str) -> type[Sink]:
     module = importlib.import_module(f"pipelines.sinks.{name}")
     found: type[Sink] = getattr(module, _CLASSES[name])
     return found
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module("pipelines.sinks.base"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

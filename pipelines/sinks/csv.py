@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.sinks.base import ByteStream, PartWriter, Sink, plain_batch, plain_schema
-from pipelines.sinks.json_text import json_refusal, json_text, text_of_bytes
+from pipelines.sinks.json_text import is_text, json_refusal, json_text, text_of_bytes
 
 
 class CsvSink(Sink):
@@ -69,7 +69,7 @@ def _cell_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def _cell_type(data_type: pa.DataType) -> pa.DataType:
-    return pa.string() if pa.types.is_nested(data_type) or _is_text(data_type) else data_type
+    return pa.string() if pa.types.is_nested(data_type) or is_text(data_type) else data_type
 
 
 def _cells(column: pa.Array, cell_type: pa.DataType) -> pa.Array:
@@ -77,13 +77,4 @@ def _cells(column: pa.Array, cell_type: pa.DataType) -> pa.Array:
         import pyarrow.compute as pc
 
         return pc.if_else(column.is_valid(), json_text(column), pa.scalar(None, pa.string()))
-    return text_of_bytes(column) if _is_text(column.type) else column.cast(cell_type)
-
-
-def _is_text(data_type: pa.DataType) -> bool:
-    types = pa.types
-    return (
-        types.is_string(data_type) or types.is_large_string(data_type)
-        or types.is_binary(data_type) or types.is_large_binary(data_type)
-        or types.is_fixed_size_binary(data_type)
-    )
+    return text_of_bytes(column) if is_text(column.type) else column.cast(cell_type)

@@ -38,7 +38,7 @@ def json_refusal(data_type: pa.DataType) -> str | None:
         return json_refusal(data_type.value_type)
     if (
         (types.is_primitive(data_type) and not types.is_interval(data_type))
-        or types.is_null(data_type) or types.is_decimal(data_type) or _is_text(data_type)
+        or types.is_null(data_type) or types.is_decimal(data_type) or is_text(data_type)
     ):
         return None
     return "it has no JSON form"
@@ -71,7 +71,7 @@ def json_text(array: pa.Array) -> pa.StringArray:
         text = _map_text(array)
     elif _is_list(array.type):
         text = _joined(_text("["), _elements_joined(array, json_text(array.flatten())), _text("]"))
-    elif _is_text(array.type):
+    elif is_text(array.type):
         text = _string_text(array)
     elif types.is_floating(array.type):
         text = _float_text(array)
@@ -133,7 +133,7 @@ def _map_text(array: pa.MapArray) -> pa.StringArray:
     entry = pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])
     entries = array.cast(pa.list_(entry))
     keys, values = (json_text(child) for child in entries.flatten().flatten())
-    if not _is_text(array.type.key_type):
+    if not is_text(array.type.key_type):
         plain_keys = pc.replace_substring(keys, '"', "")
         keys = _joined(_text('"'), plain_keys, _text('"'))
     members = _joined(keys, _text(":"), values)
@@ -177,7 +177,8 @@ def _is_list(data_type: pa.DataType) -> bool:
     )
 
 
-def _is_text(data_type: pa.DataType) -> bool:
+def is_text(data_type: pa.DataType) -> bool:
+    """Whether it is a type of strings or bytes."""
     types = pa.types
     return (
         types.is_string(data_type) or types.is_large_string(data_type)

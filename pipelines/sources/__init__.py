@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.sources.base import InputError as InputError
-    from pipelines.sources.base import ReadRequest as ReadRequest
-    from pipelines.sources.base import Source as Source
-    from pipelines.sources.base import SourcePlan as SourcePlan
+    from pipelines.sources.base import Source
     from pipelines.splits import InputFile
 
 _CLASSES = {
@@ -22,18 +19,6 @@ _CLASSES = {
     "jsonl": "JsonLinesSource",
 }
 SOURCE_NAMES = tuple(_CLASSES)
-
-_BASE_NAMES = ("InputError", "ReadRequest", "Source", "SourcePlan")
-
-__all__ = [
-    "SOURCE_NAMES",
-    "InputError",
-    "ReadRequest",
-    "Source",
-    "SourcePlan",
-    "source_class",
-    "source_of",
-]
 
 
 def source_class(name: str) -> type[Source]:
@@ -62,9 +47,3 @@ def source_of(name: str, files: Sequence[InputFile], flags: argparse.Namespace) 
         if tables is not None:
             return tables
     return source_class(name).from_args(flags)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _BASE_NAMES:
-        return getattr(importlib.import_module("pipelines.sources.base"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,8 @@ from pipelines import storage
 from pipelines.commit_records import CommitError, read_commit
 from pipelines.commits import SplitCommitter
 from pipelines.output_folder import OutputFolder
-from pipelines.sinks import SINK_NAMES, SinkError, sink_class
+from pipelines.sinks import SINK_NAMES, sink_class
+from pipelines.sinks.base import SinkError
 from tests.pipelines.jobs import INPUT_SCHEMA, SCHEMA, batch, block, failure, split
 from tests.pipelines.memory_filesystem import MemoryFileSystem
 from tests.processes import python

@@ -19,8 +19,8 @@ import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.sinks import SINK_NAMES, SinkError, sink_class
-from pipelines.sinks.base import arranged, arranged_schema
+from pipelines.sinks import SINK_NAMES, sink_class
+from pipelines.sinks.base import SinkError, arranged, arranged_schema
 from pipelines.sinks.jsonl import slices
 from pipelines.sinks.parquet import ROW_GROUP_ROWS
 

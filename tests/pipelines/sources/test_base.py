@@ -3,8 +3,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from pipelines.sources import SOURCE_NAMES, Source, source_class
-from pipelines.sources.base import InputError, ReadRequest
+from pipelines.sources import SOURCE_NAMES, source_class
+from pipelines.sources.base import InputError, ReadRequest, Source
 from pipelines.sources.column_names import own_columns
 from pipelines.sources.sampling import sample_files
 from pipelines.splits import InputFile
