@@ -117,5 +117,3 @@ _MODEL_FLAGS = {
     "custom_objects": "custom_objects",
     "trust_model": "trust",
 }
-
-

@@ -291,5 +291,3 @@ def _check_outputs(
     written = arranged_schema(scored, provenance)
     sink.check_schema(written)
     return written
-
-

@@ -235,5 +235,3 @@ class Source(abc.ABC):
     def narrowed(self, split: Split, row: int) -> Split:
         """The part of a split to read for one of its rows, and those behind it."""
         return split
-
-

@@ -284,5 +284,3 @@ class CsvSource(Source):
 
 def _row(failure: Failure) -> int:
     return failure.row or 0
-
-

@@ -33,16 +33,6 @@ class MemoryGuard:
         # In the first run of a size cuDNN tries kernels, some with gigabytes of work space.
         self._telling_run = 2 if replicas.kind == "GPU" else 1
 
-    @property
-    def memory(self) -> MemoryModel:
-        """What is known so far."""
-        return self._memory
-
-    @property
-    def limit_bytes(self) -> int | None:
-        """What one replica may take, as it stood when the step was prepared; None if unknown."""
-        return self._limit_bytes
-
     def prepare(self, step: Step) -> None:
         """Probes a step with a few small batches."""
         try:
