@@ -24,28 +24,7 @@ from transforms.conversion import (
     join_columns,
     merge_parts,
 )
-from transforms.matching import (
-    RESERVED_COLUMNS,
-    Feed,
-    feed_columns,
-    keep_bytes_narrow,
-    match_columns,
-    natural_field,
-)
-
-__all__ = [
-    "RESERVED_COLUMNS",
-    "ArrayGroup",
-    "Conversion",
-    "FeatureError",
-    "Feed",
-    "RowError",
-    "columns_to_arrays",
-    "feed_columns",
-    "keep_bytes_narrow",
-    "match_columns",
-    "natural_field",
-]
+from transforms.matching import Feed
 
 
 def columns_to_arrays(batch: pa.RecordBatch | pa.Table, feeds: Sequence[Feed]) -> Conversion:

@@ -14,7 +14,8 @@ from transforms.engine.model import ModelSpec
 from transforms.engine.opening import PredictorConfig, open_predictor, predictor_of
 from transforms.engine.slicing import Columns
 from transforms.engine.sweep import Sweep, sweep
-from transforms.features import columns_to_arrays, keep_bytes_narrow, match_columns
+from transforms.features import columns_to_arrays
+from transforms.matching import keep_bytes_narrow, match_columns
 from transforms.model_files import fetch_model
 from transforms.rows import match_row, rows_to_arrays
 

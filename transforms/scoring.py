@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from transforms.conversion import Conversion
 from transforms.engine.groups import Scored
 from transforms.engine.lengths import split_by_length
 from transforms.engine.predictor import Predictor
 from transforms.engine.slicing import Columns
-from transforms.features import Conversion
 
 
 class Part(NamedTuple):

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.conversion import FeatureError
 from transforms.engine.signature import TensorField
 from transforms.example_encoding import check_encodable, encode_examples
 from transforms.examples import (
@@ -24,7 +25,8 @@ from transforms.examples import (
     infer_features,
     relax_lengths,
 )
-from transforms.features import FeatureError, columns_to_arrays, match_columns
+from transforms.features import columns_to_arrays
+from transforms.matching import match_columns
 
 MODERATE = settings(max_examples=80)
 FEATURES = {

@@ -15,15 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.processes import python
+from transforms.conversion import Conversion, FeatureError
 from transforms.engine.signature import TensorField
-from transforms.features import (
-    Conversion,
-    FeatureError,
-    Feed,
-    columns_to_arrays,
-    match_columns,
-)
+from transforms.features import columns_to_arrays
 from transforms.images import images_to_column
+from transforms.matching import Feed, match_columns
 
 MODERATE = settings(max_examples=120)
 

@@ -8,16 +8,10 @@ import pyarrow as pa
 import pytest
 
 from transforms.column_types import OBSERVED_LENGTH
+from transforms.conversion import FeatureError
 from transforms.engine.signature import TensorField
-from transforms.features import (
-    FeatureError,
-    Feed,
-    feed_columns,
-    keep_bytes_narrow,
-    match_columns,
-    natural_field,
-)
 from transforms.images import images_to_column
+from transforms.matching import Feed, feed_columns, keep_bytes_narrow, match_columns, natural_field
 
 IMAGE = TensorField("image", "uint8", (224, 224, 3))
 SCALAR = TensorField("x", "float32", ())

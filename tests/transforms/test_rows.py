@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.conversion import FeatureError
 from transforms.engine.signature import TensorField
-from transforms.features import FeatureError, Feed, columns_to_arrays
+from transforms.features import columns_to_arrays
+from transforms.matching import Feed
 from transforms.rows import match_row, rows_to_arrays
 
 MODERATE = settings(max_examples=120)
