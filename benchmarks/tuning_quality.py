@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.marked_text import put_between
 from transforms.engine.ladder import ladder
 from transforms.engine.model import ModelSpec
 from transforms.engine.opening import PredictorConfig, open_predictor, predictor_of
@@ -204,15 +205,13 @@ def main() -> None:
         "models": models,
     }
     RESULT.write_text(json.dumps(figures, indent=1) + "\n")
-    page = PAGE_FILE.read_text()
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
     note = (
         f"On {machine}, shared with other work (load {figures['load_average'][1]:g}); "
         f"{arguments.searches} searches of each kind, rated in {arguments.final_rounds} rounds "
         "beside the fastest sizes of the whole ladder.\n\n"
     )
-    PAGE_FILE.write_text(f"{before}{BEGIN}\n{note}{table(models)}\n{END}{after}")
+    content = f"\n{note}{table(models)}\n"
+    PAGE_FILE.write_text(put_between(PAGE_FILE.read_text(), BEGIN, END, content))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pipelines.sources.csv_header import CsvDialect, read_header
 from pipelines.sources.csv_rows import CsvReader, CsvRows, no_texts, record_text
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_CSV_RECORD_BYTES,
-    ERROR,
+    RECORD_SIZE_ERROR,
     add_record_limit,
 )
 from pipelines.sources.sampling import sample_files
@@ -213,7 +213,7 @@ class CsvSource(Source):
 
     def _block(self, maker: BlockMaker, path: str, part: CsvRows) -> Block:
         failures = [
-            Failure(path, row, "read", ERROR, message)
+            Failure(path, row, "read", RECORD_SIZE_ERROR, message)
             if text is None
             else Failure(path, row, "decode", "CsvError", message, text)
             for row, text, message in part.bad

@@ -8,17 +8,11 @@ import numpy as np
 
 from pipelines import storage
 from pipelines.retrying import OutageError, outages_named
-from pipelines.sources.record_limits import (
-    ERROR,
-    too_long,
-)
+from pipelines.sources.record_limits import RECORD_SIZE_ERROR, too_long
 from transforms.conversion import NullValueError
 from transforms.engine.stage_times import DECODE, READ, STAGE_TIMES
 from transforms.failures import Failure
-from transforms.images import (
-    ImageError,
-    decode_image,
-)
+from transforms.images import ImageError, decode_image
 
 
 class ImageFile(NamedTuple):
@@ -110,7 +104,7 @@ def _decoded(
 ) -> np.ndarray | Failure:
     if len(encoded) > limits.file_bytes:
         message = too_long("an image file", limits.file_bytes)
-        return Failure(image.path, 0, "read", ERROR, message, image.encoded)
+        return Failure(image.path, 0, "read", RECORD_SIZE_ERROR, message, image.encoded)
     try:
         with STAGE_TIMES.stage(DECODE):
             return decode_image(encoded, channels, limits.pixels, least_size)

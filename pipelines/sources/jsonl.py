@@ -18,7 +18,7 @@ from pipelines.sources.column_names import own_columns
 from pipelines.sources.json_rows import MAX_DEPTH, infer_schema, load_objects, parse_lines
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_RECORD_BYTES,
-    ERROR,
+    RECORD_SIZE_ERROR,
     add_record_limit,
     too_long,
 )
@@ -121,7 +121,7 @@ class JsonLinesSource(Source):
         if b"" in texts:
             message = too_long("a line", self.max_record_bytes)
             failures = [
-                Failure(path, int(row), "read", ERROR, message)
+                Failure(path, int(row), "read", RECORD_SIZE_ERROR, message)
                 for row, text in zip(rows, texts, strict=True)
                 if not text
             ]

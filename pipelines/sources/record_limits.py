@@ -11,7 +11,7 @@ DEFAULT_MAX_RECORD_BYTES = 256 * 2**20
 # A quote that nothing closes makes one record of all that follows it.
 DEFAULT_MAX_CSV_RECORD_BYTES = 4 * 2**20
 
-ERROR = "RecordSizeError"
+RECORD_SIZE_ERROR = "RecordSizeError"
 
 
 def add_record_limit(parser: argparse._ActionsContainer) -> None:

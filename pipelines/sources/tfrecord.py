@@ -25,25 +25,15 @@ from pipelines.sources.base import (
 from pipelines.sources.blocks import BlockMaker
 from pipelines.sources.byte_ranges import cut_files
 from pipelines.sources.column_names import own_columns
-from pipelines.sources.framing import (
-    Framed,
-    Gap,
-    LongRecord,
-    framed,
-    regrouped,
-)
+from pipelines.sources.framing import Framed, Gap, LongRecord, framed, regrouped
 from pipelines.sources.record_limits import (
     DEFAULT_MAX_RECORD_BYTES,
-    ERROR,
+    RECORD_SIZE_ERROR,
     add_record_limit,
     too_long,
 )
 from pipelines.sources.sampling import sample_files
-from pipelines.sources.streams import (
-    DamagedFileError,
-    inflated,
-    stored_chunks,
-)
+from pipelines.sources.streams import DamagedFileError, inflated, stored_chunks
 from pipelines.sources.tfrecord_frames import is_plain, split_frames, window_bits
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
@@ -169,7 +159,7 @@ class TFRecordSource(Source):
                 if isinstance(group, LongRecord):
                     at = group.offset if split.byte_rows else row
                     message = too_long("a record", self.max_record_bytes)
-                    yield maker.failed([Failure(path, at, "read", ERROR, message)])
+                    yield maker.failed([Failure(path, at, "read", RECORD_SIZE_ERROR, message)])
                     row = group.end if split.byte_rows else row + 1
                     continue
                 count = len(group.records)
@@ -189,7 +179,7 @@ class TFRecordSource(Source):
         is_long = [len(record) > self.max_record_bytes for record in records]
         message = too_long("a record", self.max_record_bytes)
         failures = [
-            Failure(path, int(row), "read", ERROR, message, record)
+            Failure(path, int(row), "read", RECORD_SIZE_ERROR, message, record)
             for row, record, is_too_long in zip(rows, records, is_long, strict=True)
             if is_too_long
         ]
