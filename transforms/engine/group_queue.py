@@ -18,7 +18,7 @@ QUEUE_BYTES = 256 << 20
 _QUEUE_SHARE = 8
 
 
-def default_queue_bytes(gpus: int = 0) -> int:
+def default_queue_bytes(gpus: int) -> int:
     """An eighth of the memory that the host has left, at most 256 MiB, or that for each GPU."""
     return max(1, min(QUEUE_BYTES * max(1, gpus), free_memory_bytes() // _QUEUE_SHARE))
 

@@ -125,10 +125,8 @@ def _no_such_signature(
     there = [f"the signatures {', '.join(names)}" if names else "no signature"]
     if functions:
         there.append(f"the functions {', '.join(functions)}")
-    if wanted is not None:
-        expected, remedy = f"the signature {wanted!r}", "Pass --signature with one of them."
-    else:
-        expected, remedy = "a signature to call", "Pass --signature with one of them."
+    expected = "a signature to call" if wanted is None else f"the signature {wanted!r}"
+    remedy = "Pass --signature with one of them."
     if not names and not functions:
         remedy = "Save the model with signatures, for example with model.export('folder')."
     return ModelError(
