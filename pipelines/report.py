@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from pipelines.plan import JobPlan
@@ -21,11 +22,12 @@ _PACKAGES = ("mirrorbeam", "tensorflow", "keras", "apache-beam", "tfx-bsl", "pya
 
 def too_many_failed(failed: int, rows: int, max_fraction: float) -> str | None:
     """Why so many failed rows fail the job; None where they do not."""
-    limit = max(max_fraction * rows, TOLERATED_FAILURES)
+    # As it was typed: 0.29 * 100 is less than 29 in floats.
+    limit = max(int(Decimal(repr(max_fraction)) * rows), TOLERATED_FAILURES)
     if failed <= limit:
         return None
     return (
-        f"expected at most {limit:g} failed rows of {rows}. Received: {failed}. See the failed "
+        f"expected at most {limit} failed rows of {rows}. Received: {failed}. See the failed "
         "rows, or run the same command with a higher --max_failed_fraction.")
 
 

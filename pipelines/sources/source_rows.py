@@ -92,7 +92,7 @@ class SourceRows:
         if split is not None and self._path in split.files and then not in (None, size):
             return "SourceChangedError", (
                 f"expected the file as it was when the row failed, {then} bytes. Received: {size} "
-                "bytes."
+                "bytes. Score the file itself: its rows may be elsewhere now."
             )
         return None
 

@@ -108,6 +108,13 @@ def test_a_job_without_rows_or_splits_succeeds(tmp_path: Path) -> None:
     (12, 1_100, 0.01, True),
     (500, 1_000, 0.5, False),
     (501, 1_000, 0.5, True),
+    (29, 100, 0.29, False),
+    (30, 100, 0.29, True),
+    (57, 100, 0.57, False),
+    (6_900, 10_000, 0.69, False),
+    (10, 999, 0.011, False),
+    (11, 1_000, 0.011, False),
+    (12, 1_000, 0.011, True),
     (0, 0, 0.0, False),
     (1_000, 1_000, 1.0, False),
 ])
