@@ -14,6 +14,7 @@ _OWN_PACKAGES = frozenset({"pipelines", "transforms"})
 _STACK_START = "Traceback (most recent call last):"
 _WORKER = "apache_beam/runners/worker/sdk_worker.py"
 _REPEATED = "Error processing instruction"
+_RETRYING = "apache_beam.utils.retry"
 
 
 class BeamErrors(logging.Filter):
@@ -29,6 +30,10 @@ class BeamErrors(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is to be written; takes its stack from it where that says no more."""
+        if record.name == _RETRYING:
+            # Its text has a stack, each time that a request is tried again.
+            text, *_ = record.getMessage().partition("Traceback for above exception")
+            record.msg, record.args = " ".join(text.split()), ()
         if record.levelno < logging.ERROR or not record.name.startswith("apache_beam."):
             return True
         text = record.getMessage()

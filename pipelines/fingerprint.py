@@ -30,10 +30,6 @@ FINGERPRINT_PARTS = (
 )
 
 
-# Characters of a value where two are told apart.
-_SHOWN = 24
-
-
 @dataclasses.dataclass(frozen=True)
 class Fingerprint:
     """The digest of a job and the parts it was made from.
@@ -45,20 +41,6 @@ class Fingerprint:
 
     digest: str
     parts: dict[str, Any]
-
-    def differences(self, other: Fingerprint) -> list[str]:
-        """The parts in which another job differs, as `name: this → that`, each cut short.
-
-        Of the formats' flags only those that differ are told.
-        """
-        told: list[str] = []
-        for name in FINGERPRINT_PARTS:
-            mine, its = self.parts.get(name), other.parts.get(name)
-            if name == "format_flags" and isinstance(mine, dict) and isinstance(its, dict):
-                told += _differences(mine, its)
-            else:
-                told += _differences({name: mine}, {name: its})
-        return told
 
 
 def fingerprint(parts: Mapping[str, Any]) -> Fingerprint:
@@ -90,19 +72,6 @@ def input_mark(files: Sequence[InputFile]) -> dict[str, Any]:
         "bytes": sum(file.size_bytes for file in files),
         "sha256": digest.hexdigest(),
     }
-
-
-def _differences(mine: Mapping[str, Any], its: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name}: {_short(mine.get(name))} → {_short(its.get(name))}"
-        for name in dict.fromkeys([*mine, *its])
-        if _text(mine.get(name)) != _text(its.get(name))
-    ]
-
-
-def _short(value: Any) -> str:
-    text = _text(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _text(value: Any) -> str:

@@ -13,18 +13,27 @@ from pipelines.file_names import is_utf8
 from pipelines.gpus import Gpus, parse_gpus
 from pipelines.options import Keep
 
+# Beam would take it for the bucket's name, and log it.
+_LOGIN = re.compile(r"\b(?:gs|s3)://[^/,]*@")
+
 
 def _rejected(expected: str, text: str) -> argparse.ArgumentTypeError:
     return argparse.ArgumentTypeError(f"expected {expected}. Received: {text!r}.")
 
 
 def parse_path(text: str) -> str:
-    """A path that is not empty, in UTF-8."""
+    """A path that is not empty, in UTF-8, and names no user of a bucket."""
     # That of an unset shell variable would mean the working folder.
     if not text.strip():
         raise _rejected("a path", text)
     if not is_utf8(text):
         raise _rejected("a path in UTF-8", text)
+    if _LOGIN.search(text):
+        raise argparse.ArgumentTypeError(
+            "expected a bucket without a user or password. Received: one before an @. Give "
+            "credentials by the flags or the environment of its filesystem, such as "
+            "--s3_access_key_id."
+        )
     return text
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipelines import storage
+from pipelines.command_differences import command_differences
 from pipelines.commit_records import CommitError, read_commit
 from pipelines.fingerprint import Fingerprint
 from pipelines.output_folder import OutputError, OutputFolder
@@ -46,16 +47,14 @@ def require_same_job(
     """
     if earlier.fingerprint.digest == now.digest:
         return
-    differences = earlier.fingerprint.differences(now)
     changed = changed_inputs(inputs.files, files) if inputs is not None else []
-    if changed:
-        differences = [
-            f"inputs: {'; '.join(changed)}" if difference.startswith("inputs:") else difference
-            for difference in differences]
+    differences = command_differences(earlier.fingerprint, now, changed)
+    back = ", with the files as they were," if changed else ""
     raise OutputError(
-        f"expected the command of the job that {folder.path} holds (as planned → as given). "
-        f"Received: another {'; another '.join(differences)}. Give the same command to go on with "
-        "that job; --overwrite deletes its output and starts anew, another --output leaves it.")
+        f"expected the command of the job that {folder.path} holds. Received another one: "
+        f"{', '.join(differences)}; as planned → as given. Give the same command{back} to go on "
+        "with that job; --overwrite deletes its output and starts anew, another --output leaves it."
+    )
 
 
 def committed_splits(folder: OutputFolder, plan: JobPlan) -> frozenset[str]:

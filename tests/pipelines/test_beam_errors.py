@@ -6,6 +6,7 @@ import io
 import logging
 
 import pytest
+from apache_beam.utils.retry import with_exponential_backoff
 
 from pipelines.beam_errors import BeamErrors, without_stack
 from pipelines.commit_records import CommitError
@@ -37,6 +38,22 @@ def test_another_keeps_its_stack_once() -> None:
     text = told(KeyError("x"))
     assert text.count("Traceback (most recent call last)") == 1
     assert text.count("while running") == 1
+
+
+def test_a_request_that_is_tried_again_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.addFilter(BeamErrors())
+    calls = []
+
+    @with_exponential_backoff(num_retries=1, initial_delay_secs=0.01)
+    def request() -> None:
+        calls.append(None)
+        if len(calls) == 1:
+            raise OSError("no answer")
+
+    request()
+    assert len(calls) == 2
+    (line,) = caplog.messages
+    assert line.endswith("because we caught exception: OSError: no answer")
 
 
 def test_texts_of_runners_lose_their_stacks() -> None:

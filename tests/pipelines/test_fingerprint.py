@@ -16,17 +16,13 @@ PARTS: dict[str, Any] = {name: f"value of {name}" for name in FINGERPRINT_PARTS}
 def test_the_order_of_the_parts_does_not_matter() -> None:
     again = fingerprint(dict(reversed(PARTS.items())))
     assert again == fingerprint(PARTS)
-    assert again.differences(fingerprint(PARTS)) == []
     assert len(again.digest) == 64
 
 
 @pytest.mark.parametrize("name", FINGERPRINT_PARTS)
-def test_each_part_counts_and_is_named(name: str) -> None:
+def test_each_part_counts(name: str) -> None:
     mine, other = fingerprint(PARTS), fingerprint(PARTS | {name: "another"})
     assert mine.digest != other.digest
-    (difference,) = mine.differences(other)
-    assert difference.startswith(f"{name}: ")
-    assert difference.endswith(' → "another"')
 
 
 def test_the_order_of_kept_columns_counts() -> None:

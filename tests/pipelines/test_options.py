@@ -117,6 +117,8 @@ def test_model_flags():
         (["--output", ""], "expected a path. Received: ''"),
         (["--output", "o\udcff"], "expected a path in UTF-8. Received: 'o\\udcff'"),
         (["--model", " "], "expected a path. Received: ' '"),
+        (["--input", "a,s3://me:hidden@bucket/x"], "expected a bucket without a user or password"),
+        (["--output", "gs://me@bucket/x"], "expected a bucket without a user or password"),
         (["--input_map", "x"], "name=value pairs separated by commas, each name once"),
         (["--input_map", "x=a,x=b"], "each name once"),
         (["--custom_objects", "Scale=layers"], "module:name. Received: 'layers'"),
@@ -137,6 +139,11 @@ def test_wrong_values_are_refused_with_what_was_expected(arguments: list[str], e
         parse(*arguments)
     assert expected in str(caught.value)
     assert arguments[0] in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_an_at_sign_in_an_object_name_is_no_login():
+    assert "s3://bucket/me:x@home/*" in parse("--input", "s3://bucket/me:x@home/*").input
 
 
 def test_abbreviations_are_left_over():

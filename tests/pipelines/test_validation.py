@@ -178,7 +178,7 @@ def test_an_output_of_another_job_is_refused_without_overwrite(
     before = listing(tmp_path)
     assert main(["score", *arguments, "--provenance", "off"]) == 2
     told = capsys.readouterr().err
-    assert "Received: another provenance: true → false. Give the same command" in told
+    assert "Received another one: --provenance (on → off); as planned" in told
     assert "--overwrite" in told
     assert listing(tmp_path) == before
 
