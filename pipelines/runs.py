@@ -14,6 +14,10 @@ from pipelines import storage
 from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan
 
+# What a command takes to begin again, in an outage too; and what it takes at most, with a model
+# that is slow to load. Later its number may be that of another process.
+_START_SECONDS, _LATE_SECONDS = 60.0, 600.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -29,6 +33,8 @@ class Run:
       detached: the command ends while the job goes on elsewhere.
       ended_at: seconds since 1970 when it ended; None before, and if it was killed.
       exit_code: how; None before.
+      again_at: seconds since 1970 when its command is to go on by itself, as another run;
+        None where it does not.
     """
 
     name: str
@@ -40,6 +46,19 @@ class Run:
     detached: bool = False
     ended_at: float | None = None
     exit_code: int | None = None
+    again_at: float | None = None
+
+    def is_waiting(self, now: float) -> bool:
+        """Whether its command is about to go on by itself, as far as can be told.
+
+        Told by its process, where that is on this machine; elsewhere by time alone, so that one
+        that died while it waited is not waited for.
+        """
+        if self.again_at is None:
+            return False
+        if self.host != socket.gethostname():
+            return now < self.again_at + _START_SECONDS
+        return now < self.again_at + _LATE_SECONDS and _is_process(self.pid)
 
     @property
     def is_gone(self) -> bool:
@@ -72,9 +91,13 @@ def start_run(
     return run
 
 
-def end_run(folder: OutputFolder, run: Run, ended_at: float, exit_code: int) -> None:
-    """Notes how a run ended."""
-    ended = dataclasses.replace(run, ended_at=ended_at, exit_code=exit_code)
+def end_run(
+    folder: OutputFolder, run: Run, ended_at: float, exit_code: int, again_at: float | None = None
+) -> None:
+    """Notes how a run ended, and whether its command goes on; not where the job is another's."""
+    if storage.size_bytes(folder.run(run.name)) is None:
+        return
+    ended = dataclasses.replace(run, ended_at=ended_at, exit_code=exit_code, again_at=again_at)
     folder.write_json(folder.run(run.name), dataclasses.asdict(ended))
     folder.tidy()
 

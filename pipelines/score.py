@@ -48,12 +48,14 @@ class _Outcome(NamedTuple):
       again: the command goes on by itself with what is left.
       is_outage: since storage failed that may work later.
       has_run: whether it came so far.
+      run: what is noted of it in the folder, until its end.
     """
 
     code: int
     again: bool = False
     is_outage: bool = False
     has_run: bool = True
+    run: Run | None = None
 
 
 def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
@@ -91,9 +93,11 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
             # It was right when it was given.
             _LOG.error("the job cannot go on: %s", error)
             outcome = _Outcome(EXIT_FAILED, is_outage(error), is_outage(error))
-        if not outcome.again:
-            return outcome.code
-        pause = persistence.pause_seconds(_committed(job), outcome.is_outage)
+        pause = None
+        if outcome.again:
+            pause = persistence.pause_seconds(_committed(job), outcome.is_outage)
+        if job is not None and outcome.run is not None:
+            _end_run(job.folder, outcome.run, outcome.code, pause)
         if pause is None:
             return outcome.code
         if outcome.is_outage:
@@ -143,9 +147,7 @@ def _score(
         if run_of_job is None:
             _LOG.warning("another command was at %s meanwhile: looking again", job.folder.path)
             return _Outcome(EXIT_FAILED, again=True, has_run=False)
-        outcome = _run(pipeline, beam_options, job)
-        _end_run(job.folder, run_of_job, outcome.code)
-        return outcome
+        return _run(pipeline, beam_options, job)._replace(run=run_of_job)
     finally:
         if job.lease is not None:
             job.lease.release()
@@ -158,6 +160,7 @@ def _finish(job: CommittedJob, started_at: float) -> _Outcome:
     if job.options.dry_run:
         sys.stdout.write(f"{done}\n")
         return _Outcome(EXIT_DONE)
+    run_of_job = None
     try:
         if job.finished:
             sys.stdout.write(f"{done}, and the job has succeeded\n")
@@ -166,11 +169,10 @@ def _finish(job: CommittedJob, started_at: float) -> _Outcome:
             sys.stdout.write(f"{done}\n")
             run_of_job = _start_run(job.folder, job.options, started_at, detached=False)
             report = finish_job(job.plan, job.folder, job.plan.id)
-            _end_run(job.folder, run_of_job, EXIT_DONE if report["succeeded"] else EXIT_FAILED)
     except (OSError, OutageError, OutputError) as error:
         _LOG.error("the job could not be finished: %s: %s", type(error).__name__, error)
-        return _Outcome(EXIT_FAILED, is_outage(error), is_outage(error))
-    return _concluded(report, job.folder)
+        return _Outcome(EXIT_FAILED, is_outage(error), is_outage(error), run=run_of_job)
+    return _concluded(report, job.folder)._replace(run=run_of_job)
 
 
 def _pipeline(options: PipelineOptions) -> beam.Pipeline:
@@ -215,10 +217,14 @@ def _start_run(
     )
 
 
-def _end_run(folder: OutputFolder, run_of_job: Run, code: int) -> None:
+def _end_run(
+    folder: OutputFolder, run_of_job: Run, code: int, pause_seconds: float | None
+) -> None:
     """Notes how a run ended; that it cannot be noted is no reason for it to end otherwise."""
+    now = time.time()
+    again_at = None if pause_seconds is None else now + pause_seconds
     try:
-        end_run(folder, run_of_job, time.time(), code)
+        end_run(folder, run_of_job, now, code, again_at)
     except OSError as error:
         _LOG.warning("the end of this run could not be noted: %s", error)
 

@@ -21,7 +21,7 @@ from pipelines.time_texts import duration, utc
 
 EXIT_DONE = 0
 
-State = Literal["running", "done", "failed", "stopped", "silent"]
+State = Literal["running", "waiting", "done", "failed", "stopped", "silent"]
 
 # The rate of late is over so much time, or over a run that is shorter.
 RECENT_SECONDS = 300.0
@@ -35,7 +35,8 @@ class Status:
     """How far a job is.
 
     Attributes:
-      state: `running`; `done`, with `_SUCCESS`; `failed`, as its report or its command said;
+      state: `running`; `waiting`: the command goes on by itself after a failure;
+        `done`, with `_SUCCESS`; `failed`, as its report or its command said;
         `stopped`: the command's process is gone; `silent`: apparently dead.
       splits: of the plan.
       splits_committed: those with a record.
@@ -51,6 +52,7 @@ class Status:
       recent_rows_per_second: the same over the last five minutes of the job.
       remaining_seconds: at the recent rate, by input bytes; None where that tells nothing.
       reasons: why the job failed, if it did.
+      again_at: seconds since 1970 when a command that waits is to go on.
     """
 
     state: State
@@ -67,6 +69,7 @@ class Status:
     recent_rows_per_second: float | None
     remaining_seconds: float | None
     reasons: tuple[str, ...]
+    again_at: float | None = None
 
 
 def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
@@ -147,6 +150,7 @@ def make_status(
         recent_rows_per_second=_rate(_rows(recent), until - recent_from),
         remaining_seconds=_remaining(plan, records, recent, until - recent_from),
         reasons=tuple(report["reasons"]) if report and state == "failed" else (),
+        again_at=runs[-1].again_at if state == "waiting" else None,
     )
 
 
@@ -170,6 +174,8 @@ def describe_status(status: Status, folder: OutputFolder, now: float) -> str:
             f"{utc(status.last_commit_at)}, {duration(now - status.last_commit_at)} ago")
     lines["started"] = utc(status.started_at) + (
         f", run {status.runs}" if status.runs > 1 else "")
+    if status.again_at is not None:
+        lines["goes on"] = utc(status.again_at)
     if status.reasons:
         lines["reason"] = status.reasons[0]
     lines["output"] = folder.path
@@ -178,6 +184,7 @@ def describe_status(status: Status, folder: OutputFolder, now: float) -> str:
 
 STATES: dict[State, str] = {
     "running": "running",
+    "waiting": "waiting: storage or files failed; the command is to go on by itself",
     "done": "done",
     "failed": "failed; the same command goes on with what is not committed",
     "stopped": "stopped: its process is gone; the same command goes on with it",
@@ -198,6 +205,8 @@ def _state(
     # Two commands at once; a container's next life has the number of the one before.
     if any(run.is_at_work and run.pid != runs[-1].pid for run in runs[:-1]):
         return "running"
+    if runs and runs[-1].is_waiting(now):
+        return "waiting"
     if runs and runs[-1].exit_code:
         return "failed"
     # A report is deleted when a run begins: this one is the last run's, or a later one's.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import pytest
 
 from pipelines import persistence, retrying
 from pipelines.cli import main
+from pipelines.output_folder import OutputFolder
 from pipelines.retrying import OutageError
 from pipelines.sources.base import ReadRequest
 from pipelines.sources.image_files import ImageFile
@@ -20,6 +25,7 @@ from pipelines.sources.jsonl import JsonLinesSource
 from pipelines.sources.origins import Origin
 from pipelines.sources.source_rows import SourceRows
 from pipelines.splits import Split
+from pipelines.status import describe_status, read_status
 from tests.faults.flaky_filesystem import FlakyFileSystem
 from tests.filesystem import ShelfFileSystem
 from tests.models import mlp_keras
@@ -126,6 +132,38 @@ def test_storage_that_fails_between_two_runs_is_waited_for(
     assert FlakyFileSystem.failed["match"] == 5 * 3
     assert "the job cannot go on: expected storage that can be reached" in caplog.text
     require_exact(tmp_path / "shelf/bucket/out", reference, rows)
+
+
+def test_status_says_that_a_command_waits_until_it_is_killed(tmp_path: Path, reference: Reference):
+    write_inputs(tmp_path, reference)
+    out = tmp_path / "shelf/bucket/out"
+    command = [sys.executable, "-c", _IN_AN_OUTAGE, str(tmp_path / "shelf")]
+    with subprocess.Popen(
+        [*command, *arguments(tmp_path, "flaky://bucket/out"), "--direct_num_workers=1"],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert any("storage failed: going on in" in line for line in process.stderr)
+        status = read_status(OutputFolder(str(out)), now=time.time())
+        assert status.state == "waiting"
+        assert "goes on" in describe_status(status, OutputFolder(str(out)), now=time.time())
+        process.kill()
+    assert read_status(OutputFolder(str(out)), now=time.time()).state == "failed"
+
+
+_IN_AN_OUTAGE = """
+import sys
+from pathlib import Path
+from pipelines import retrying
+from pipelines.cli import main
+from tests.faults.flaky_filesystem import FlakyFileSystem
+from tests.filesystem import ShelfFileSystem
+
+ShelfFileSystem.root = Path(sys.argv[1])
+retrying.PAUSES_SECONDS = (0.001,) * len(retrying.PAUSES_SECONDS)
+FlakyFileSystem.fail(only="/commits/", match=5 * 3)
+sys.exit(main(sys.argv[2:]))
+"""
 
 
 def test_a_job_whose_storage_gets_somewhere_goes_on_and_on(tmp_path: Path, reference: Reference):

@@ -90,6 +90,16 @@ def test_rates_are_of_the_last_run() -> None:
     ({"runs": [HERE, a_run(50, exit_code=1, ended_at=NOW)]}, "running"),
     ({"runs": [HERE, a_run(50, exit_code=1, ended_at=NOW, pid=os.getpid())]}, "failed"),
     ({"runs": [a_run(100), a_run(50, exit_code=1, ended_at=NOW)]}, "failed"),
+    ({"runs": [a_run(100, exit_code=1, ended_at=NOW - 20, again_at=NOW + 40)]}, "waiting"),
+    ({"runs": [a_run(900, exit_code=1, ended_at=NOW - 300, again_at=NOW - 240)]}, "failed"),
+    ({"runs": [dataclasses.replace(
+        HERE, exit_code=1, ended_at=NOW - 300, again_at=NOW - 240)]}, "waiting"),
+    ({"runs": [dataclasses.replace(
+        HERE, exit_code=1, ended_at=NOW - 9, again_at=NOW, pid=2**22 + 1)]}, "failed"),
+    ({"runs": [dataclasses.replace(
+        HERE, exit_code=1, ended_at=NOW - 990, again_at=NOW - 900)]}, "failed"),
+    ({"runs": [
+        a_run(100, exit_code=1, ended_at=NOW - 20, again_at=NOW - 10), a_run(5)]}, "running"),
 ])  # fmt: skip
 def test_states(changes: dict[str, Any], state: str) -> None:
     values: dict[str, Any] = {"records": [], "report": None, "succeeded": False, "now": NOW}
