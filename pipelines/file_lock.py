@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import os
 import time
 from collections.abc import Iterator
 from typing import IO
@@ -30,18 +31,30 @@ def file_lock(path: str, patience_seconds: float = PATIENCE_SECONDS) -> Iterator
     cannot do without must check afterwards.
 
     Args:
-      path: a file that stays where it is; where there is none, nothing is held.
+      path: a file; where there is none, nothing is held.
       patience_seconds: how long to wait at most.
     """
     with contextlib.ExitStack() as held:
         if storage.is_local(path):
             with contextlib.suppress(FileNotFoundError):
                 file = held.enter_context(open(path, "rb+"))
-                try:
-                    _lock(file, path, patience_seconds)
-                except OSError as error:
-                    _LOG.debug("no locks on the file system of %s: %s", path, error)
+                _try_lock(file, path, patience_seconds)
+                while not _is_at(file, path):
+                    # Replaced meanwhile: others hold the lock of the new one.
+                    file = held.enter_context(open(path, "rb+"))
+                    _try_lock(file, path, patience_seconds)
         yield
+
+
+def _is_at(file: IO[bytes], path: str) -> bool:
+    return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+
+
+def _try_lock(file: IO[bytes], path: str, patience_seconds: float) -> None:
+    try:
+        _lock(file, path, patience_seconds)
+    except OSError as error:
+        _LOG.debug("no locks on the file system of %s: %s", path, error)
 
 
 def _lock(file: IO[bytes], path: str, patience_seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ from typing import Any, NamedTuple
 
 from pipelines import storage
 from pipelines.commit_records import CommitError, read_commit
-from pipelines.output_folder import OutputFolder
+from pipelines.disk_sync import sync_disk_of
+from pipelines.file_lock import file_lock
+from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.report import build_report
 from pipelines.report_page import has_jinja, make_page
@@ -24,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 
 _SPLITS_AT_A_TIME = 4096
 _NAMED_PROBLEMS = 100
+_TRIES = 3
 
 
 class Verified(NamedTuple):
@@ -103,7 +107,9 @@ def finish_job(
     writing and reading all output would pass it through this one worker. Of splits at which
     two attempts were at work, or one was killed, checksums are compared everywhere.
 
-    A record that does not hold is deleted, so that the next run does its split again.
+    A record that does not hold is deleted, so that the next run does its split again. On a
+    local disk, what attempts have on its way is deleted before anything is compared: one that
+    was overtaken, whatever stopped it, finds its files gone and can replace nothing after that.
 
     Args:
       plan: the job's plan.
@@ -117,10 +123,44 @@ def finish_job(
     Raises:
       OutputError: the folder is another job's by now; nothing in it is touched.
     """
-    records, problems, broken, stale = verify_job(
-        plan, folder, content=storage.is_local(folder.path))
-    if plan_id is not None:
-        folder.require_plan(plan_id)
+    for _ in range(_TRIES):
+        report = _try_to_finish(plan, folder, plan_id)
+        if report is not None:
+            return report
+        if plan_id is not None:
+            folder.require_plan(plan_id)
+    raise OutputError(
+        f"expected {folder.path} to be left alone while its parts are compared. Received: each "
+        "time another command that finished the job, or began it anew. Give the command again.")
+
+
+def _try_to_finish(
+    plan: JobPlan, folder: OutputFolder, plan_id: str | None
+) -> dict[str, Any] | None:
+    """The report; None where another command cleared or finished the folder meanwhile."""
+    if storage.is_local(folder.path):
+        folder.sweep_attempts(split.name for split in plan.splits)
+        storage.create(folder.finishing).close()
+    verified = verify_job(plan, folder, content=storage.is_local(folder.path))
+    if storage.is_local(folder.path):
+        # Compared was what the system's memory holds of the files.
+        sync_disk_of(folder.path)
+    with file_lock(folder.plan):
+        if plan_id is not None:
+            folder.require_plan(plan_id)
+        if storage.is_local(folder.path) and storage.size_bytes(folder.finishing) is None:
+            return None
+        try:
+            return _conclude(plan, folder, verified)
+        except FileNotFoundError:
+            if storage.is_local(folder.path) and storage.size_bytes(folder.finishing) is None:
+                return None
+            raise
+
+
+def _conclude(plan: JobPlan, folder: OutputFolder, verified: Verified) -> dict[str, Any]:
+    """Writes what came out."""
+    records, problems, broken, stale = verified
     if len(problems) > _NAMED_PROBLEMS:
         more = len(problems) - _NAMED_PROBLEMS
         problems = [*problems[:_NAMED_PROBLEMS], f"{more:,} more splits are not as expected."]
@@ -138,9 +178,14 @@ def finish_job(
         storage.delete(folder.commit(name) for name in broken)
     folder.sweep(split.name for split in plan.splits)
     if report["succeeded"]:
-        storage.create(folder.success).close()
+        if storage.is_local(folder.path):
+            # Its time tells parts that were written after it.
+            os.utime(folder.finishing)
+            storage.replace(folder.finishing, folder.success)
+        else:
+            storage.create(folder.success).close()
     else:
-        storage.delete([folder.success])
+        storage.delete([folder.finishing, folder.success])
         _LOG.error("the job failed: %s", " ".join(report["reasons"]))
     return report
 

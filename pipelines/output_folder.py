@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pipelines import storage
+from pipelines.file_lock import file_lock
 from pipelines.output_paths import WORK_FOLDER, OutputPaths
 from pipelines.overlap import overlap
 from pipelines.pending_file import write_at_once, write_once
@@ -144,20 +145,25 @@ class OutputFolder(OutputPaths):
           at the very same moment are told apart on a local disk alone: elsewhere the later
           plan holds, and workers with another one fail.
         """
-        if self.read_plan() != earlier:
-            return False
-        if earlier is not None:
-            self.clear(earlier)
-        temporary = self.temporary(uuid.uuid4().hex, "json")
-        return write_once(temporary, self.plan, plan.to_json().encode())
+        # Not while a worker of the earlier job is between its look at the plan and its commit.
+        with file_lock(self.plan):
+            if self.read_plan() != earlier:
+                return False
+            if earlier is not None:
+                self.clear(earlier)
+            temporary = self.temporary(uuid.uuid4().hex, "json")
+            return write_once(temporary, self.plan, plan.to_json().encode())
 
     def clear(self, plan: JobPlan) -> None:
         """Deletes what an earlier job wrote by its plan, and nothing else.
 
-        The plan goes last: a clearing that was cut short is repeated by the next one.
+        What is on its way goes first, so that none of it appears behind the rest. The plan
+        goes last: a clearing that was cut short is repeated by the next one.
         """
         names = [split.name for split in plan.splits]
         suffix = sink_class(plan.output_format).suffix
+        storage.delete([self.finishing])
+        self.sweep(names)
         storage.delete([self.success, self.html_report, self.report])
         _delete_in(self.runs_folder, _RUN_FILE.fullmatch)
         storage.delete(self.commit(name) for name in names)
@@ -178,6 +184,13 @@ class OutputFolder(OutputPaths):
 
         _delete_in(self.temporary_folder, is_leftover)
 
+    def sweep_attempts(self, splits: Iterable[str]) -> None:
+        """Deletes the same of attempts alone, also of those at work; the folder stays."""
+        names = set(splits)
+        storage.delete([
+            path for path in storage.sizes_in(self.temporary_folder)
+            if _split_of(path) in names])
+
     def temporary_files(self, split: str) -> list[str]:
         """Names of the files on their way that attempts at a split have completed."""
         paths = storage.sizes_in(self.temporary_folder, f"{split}-")
@@ -185,9 +198,8 @@ class OutputFolder(OutputPaths):
 
     def attempted_splits(self) -> frozenset[str]:
         """Splits of which an attempt was killed, or more than one were at work at once."""
-        names = (path.rpartition("/")[2] for path in storage.sizes_in(self.temporary_folder))
-        matches = (_TEMPORARY_FILE.fullmatch(name) for name in names)
-        return frozenset(match[1] for match in matches if match is not None and match[1])
+        splits = map(_split_of, storage.sizes_in(self.temporary_folder))
+        return frozenset(split for split in splits if split is not None)
 
     def tidy(self) -> None:
         """Removes the local folder of files on their way if nothing is in it."""
@@ -218,6 +230,12 @@ class OutputFolder(OutputPaths):
         return OutputError(
             f"expected an output folder that can be written. Received: {self.path}; "
             f"{type(error).__name__}: {error}. Choose another --output, or see to its rights.")
+
+
+def _split_of(path: str) -> str | None:
+    """The split that a file on its way is of."""
+    match = _TEMPORARY_FILE.fullmatch(path.rpartition("/")[2])
+    return match and match[1]
 
 
 def _delete_in(folder: str, is_own: Callable[[str], object]) -> None:

@@ -87,6 +87,11 @@ class OutputPaths:
         return storage.join(self.path, WORK_FOLDER, "report.html")
 
     @property
+    def finishing(self) -> str:
+        """Path of the empty file that becomes `success`, on local disks, if nobody deletes it."""
+        return storage.join(self.path, WORK_FOLDER, "finishing")
+
+    @property
     def success(self) -> str:
         """Path of the empty file that appears when all else is there."""
         return storage.join(self.path, SUCCESS)

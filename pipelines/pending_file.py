@@ -35,10 +35,16 @@ class PendingFile:
         """Completes the temporary file; may be called again."""
         self.stream.close()
 
+    def measures(self) -> dict[str, Any]:
+        """Size in bytes and CRC32C of the complete file."""
+        self.close()
+        return {"bytes": self.stream.size_bytes, "crc32c": self.stream.crc32c}
+
     def publish(self) -> dict[str, Any]:
-        """Makes the file appear under its own name; returns its size in bytes and its CRC32C.
+        """Makes the file appear under its own name; returns its `measures`.
 
         Raises:
+          FileNotFoundError: somebody deleted the temporary file.
           IsADirectoryError: a local folder has the name.
         """
         self.close()
@@ -54,7 +60,7 @@ class PendingFile:
                     f"expected a file or nothing at {self._target}. Received: a folder. Remove "
                     "or rename it, and give the same command again."
                 ) from error
-        return {"bytes": self.stream.size_bytes, "crc32c": self.stream.crc32c}
+        return self.measures()
 
     def settle(self) -> None:
         """Deletes what an object store still has of the temporary file, after `publish`."""

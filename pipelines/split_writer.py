@@ -25,7 +25,7 @@ from pipelines.failed_rows import failed_schema, failures_to_batch
 from pipelines.file_lock import file_lock
 from pipelines.object_stores import is_object_store
 from pipelines.output_folder import OutputFolder
-from pipelines.pending_file import PendingFile, write_at_once
+from pipelines.pending_file import PendingFile
 from pipelines.sinks.base import PartWriter, Sink, arranged
 from pipelines.sinks.parquet import ParquetSink
 from pipelines.sources.origins import Origin, no_origin
@@ -71,6 +71,7 @@ class SplitWriter:
         self._origin = origin
         self._part: _OpenPart | None = None
         self._failed_part: _OpenPart | None = None
+        self._record: PendingFile | None = None
         self._failures: Counter[tuple[str, str]] = Counter()
         self._predicted = 0
 
@@ -125,20 +126,34 @@ class SplitWriter:
                 f"expected at least one block of split {self._split.name}. Received: none. "
                 "A source gives an empty block for a split without rows.")
         part = self._open_part(self._schema)
-        part.writer.finish()
-        if self._failed_part is not None:
-            self._failed_part.writer.finish()
-        # Before looking for a commit: one of two attempts at once sees the other's, see `_settle`.
-        part.file.close()
+        for written in (part, self._failed_part):
+            if written is not None:
+                written.writer.finish()
+                # Before looking for a commit: one of two attempts sees the other's, see `_settle`.
+                written.file.close()
+
+        def describe() -> dict[str, Any]:
+            return self._describe(rows_in_split, failed, run_info, stage_times)
+
+        record = {}
+        if not is_object_store(self._folder.path):
+            # All is on its way before looking: what a sweep deletes now cannot appear any more.
+            record = describe()
+            self._record = self._pending_record(record)
         # A runner that lost a worker repeats its bundle while the first may still be running.
         with file_lock(self._folder.plan):
             self._require_own_folder()
             earlier = self._earlier_commit()
             if earlier is None:
                 try:
-                    record = self._publish(part, rows_in_split, failed, run_info, stage_times)
+                    self._publish()
+                    if self._record is None:
+                        record = describe()
+                        storage.write_object(
+                            self._folder.commit(self._split.name), _as_json(record))
                 except FileNotFoundError:
                     # A command that finished the job meanwhile cleaned up behind it.
+                    self._require_own_folder()
                     earlier = self._earlier_commit()
                     if earlier is None:
                         raise
@@ -153,25 +168,35 @@ class SplitWriter:
         for part in (self._part, self._failed_part):
             if part is not None:
                 part.file.abandon()
-        self._part = self._failed_part = None
+        if self._record is not None:
+            self._record.abandon()
+        self._part = self._failed_part = self._record = None
 
-    def _publish(
+    def _publish(self) -> None:
+        if self._failed_part is not None:
+            self._failed_part.file.publish()
+        assert self._part is not None
+        self._part.file.publish()
+        if self._record is None:
+            return
+        self._record.publish()
+        if self._failed_part is None:
+            # Not before: where this attempt was overtaken, it is one that counts. In object
+            # stores the finish does it, with one request less for each split.
+            storage.delete([self._folder.failed_part(self._split.name)])
+
+    def _describe(
         self,
-        part: _OpenPart,
         rows_in_split: int,
         failed: int,
         run_info: dict[str, Any] | None,
         stage_times: Callable[[], dict[str, Any]],
     ) -> dict[str, Any]:
-        failed_promise = None
-        if self._failed_part is not None:
-            failed_promise = self._promise(self._failed_part, failed)
-        elif not is_object_store(self._folder.path):
-            # Elsewhere the finish does it, with one request less for each split.
-            storage.delete([self._folder.failed_part(self._split.name)])
-        promise = self._promise(part, self._predicted)
+        """The commit record of parts that are complete."""
+        assert self._part is not None
+        failed_promise = self._failed_part and self._promise(self._failed_part, failed)
         ended_at = time.time()
-        record = {
+        return {
             "split": self._split.name,
             "attempt": self._attempt,
             "plan": self._plan_id,
@@ -179,18 +204,25 @@ class SplitWriter:
             "predicted": self._predicted,
             "failed": failed,
             "failures": _by_stage(self._failures),
-            "part": promise,
+            "part": self._promise(self._part, self._predicted),
             "failed_part": failed_promise,
             "started_at": self._started_at,
             "ended_at": ended_at,
             "seconds": round(ended_at - self._started_at, 6),
             "run": run_info and run_info | stage_times(),
         }
-        write_at_once(
+
+    def _pending_record(self, record: dict[str, Any]) -> PendingFile:
+        file = PendingFile(
             self._folder.temporary(f"{self._split.name}-{self._attempt}", "json"),
-            self._folder.commit(self._split.name),
-            json.dumps(record, indent=1, ensure_ascii=False).encode())
-        return record
+            self._folder.commit(self._split.name))
+        try:
+            file.stream.write(_as_json(record))
+            file.close()
+        except BaseException:
+            file.abandon()
+            raise
+        return file
 
     def _settle(self) -> None:
         """Leaves a sign on an object store, which has no locks, if another attempt is at work.
@@ -221,13 +253,19 @@ class SplitWriter:
             if isinstance(error, ForeignCommitError):
                 self._folder.require_plan(self._plan_id)
             _LOG.warning("committing split %s again: %s", self._split.name, error)
-            storage.delete([self._folder.commit(self._split.name)])
+            # On a local disk the new record takes its place: by now it may be one that holds.
+            if not storage.is_local(self._folder.path):
+                storage.delete([self._folder.commit(self._split.name)])
             return None
 
     def _require_own_folder(self) -> None:
         """Fails where another job began here meanwhile; elsewhere its own finish finds out."""
         if self._plan_id is not None and storage.is_local(self._folder.path):
-            state = os.stat(self._folder.plan)
+            try:
+                state = os.stat(self._folder.plan)
+            except FileNotFoundError:
+                self._folder.require_plan(self._plan_id)
+                raise
             _require_plan(
                 self._folder.path, self._plan_id,
                 (state.st_ino, state.st_mtime_ns, state.st_size))
@@ -264,7 +302,7 @@ class SplitWriter:
                 f"{_text(self._schema)}. Received: {_text(batch.schema)}.") from error
 
     def _promise(self, part: _OpenPart, rows: int) -> dict[str, Any]:
-        return {"rows": rows, "attempt": self._attempt} | part.file.publish()
+        return {"rows": rows, "attempt": self._attempt} | part.file.measures()
 
 
 class _OpenPart(NamedTuple):
@@ -277,6 +315,10 @@ def _require_plan(folder: str, plan_id: str, state: tuple[int, ...]) -> None:
     """Reads a plan once for each state of its file: it may have a hundred thousand splits."""
     del state
     OutputFolder(folder).require_plan(plan_id)
+
+
+def _as_json(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, indent=1, ensure_ascii=False).encode()
 
 
 def _by_stage(failures: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:

@@ -94,3 +94,25 @@ def test_a_stopped_holder_is_waited_for_once(
     holder.wait()
     with file_lock(path), file_lock(path, patience_seconds=0.01):
         assert len(caplog.records) == 2
+
+
+def test_the_lock_of_a_file_that_was_replaced_is_not_enough(
+    path: str, holder: subprocess.Popen[bytes]
+) -> None:
+    inside = threading.Event()
+
+    def wait() -> None:
+        with file_lock(path):
+            inside.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    # It has the old file open by now, or soon opens the new one: both must end the same way.
+    time.sleep(0.2)
+    Path(path).unlink()
+    Path(path).write_bytes(b"{}")
+    with file_lock(path):
+        holder.communicate()
+        assert not inside.wait(0.5)
+    waiter.join()
+    assert inside.is_set()

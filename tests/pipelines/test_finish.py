@@ -78,6 +78,22 @@ def test_success_is_the_last_file_written(tmp_path: Path) -> None:
     assert (tmp_path / "_SUCCESS").stat().st_mtime_ns == max(written)
 
 
+def test_the_disk_has_all_before_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync, seen = finish.sync_disk_of, []
+
+    def note_and_sync(folder: str) -> None:
+        seen.append({path.name for path in tmp_path.rglob("*") if path.is_file()})
+        sync(folder)
+
+    monkeypatch.setattr(finish, "sync_disk_of", note_and_sync)
+    assert finish_job(*job(tmp_path))["succeeded"]
+    [files] = seen
+    assert {"part-00000.parquet", "part-00001.parquet", "00000.json", "00001.json"} <= files
+    assert "_SUCCESS" not in files
+    with pytest.raises(FileNotFoundError):
+        sync(str(tmp_path / "gone"))
+
+
 def test_finishing_twice_gives_the_same_outcome(tmp_path: Path) -> None:
     made, folder = job(tmp_path)
     first, second = finish_job(made, folder), finish_job(made, folder)
