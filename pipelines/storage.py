@@ -128,9 +128,12 @@ def replace(source: str, target: str) -> None:
         nonlocal tries
         tries += 1
         if filesystem.exists(target):
-            if tries > 1 and not filesystem.exists(source):
-                # An earlier try moved it, and only its answer was lost.
-                return
+            if not filesystem.exists(source):
+                if tries > 1:
+                    # An earlier try moved it, and only its answer was lost.
+                    return
+                # What lies at the target counts: another attempt's, whose finish swept this one.
+                raise FileNotFoundError(f"there is no file {source}")
             filesystem.delete([target])
         filesystem.rename([source], [target])
 

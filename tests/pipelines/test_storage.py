@@ -53,6 +53,13 @@ def test_what_is_not_there_is_none_or_nothing(folder: str) -> None:
     storage.delete([path])
 
 
+def test_replacing_by_what_is_gone_leaves_what_is_there(folder: str) -> None:
+    there = put(storage.join(folder, "there"), b"there")
+    with pytest.raises(FileNotFoundError):
+        storage.replace(storage.join(folder, "gone"), there)
+    assert storage.read_bytes(there) == b"there"
+
+
 def test_replacing_and_deleting(folder: str) -> None:
     new, old = put(storage.join(folder, "new"), b"new"), put(storage.join(folder, "old"), b"old")
     storage.replace(new, old)
