@@ -27,6 +27,7 @@ from pipelines.sources.source_rows import SourceRows
 from pipelines.splits import Split
 from pipelines.status import describe_status, read_status
 from tests.faults.flaky_filesystem import FlakyFileSystem
+from tests.faults.kill_points import ROOT
 from tests.filesystem import ShelfFileSystem
 from tests.models import mlp_keras
 from tests.pipelines.inputs import write_jsonl, write_parquet
