@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from typing import Any, BinaryIO
 
 from pipelines.retrying import retried
 
 _LOG = logging.getLogger(__name__)
+
+_THREAD = threading.local()
 
 # Of these it is known, and tested: an object appears when its upload is complete, in the
 # place of an older one of the same name, and whoever looks afterwards sees it.
@@ -89,12 +92,28 @@ class _Upload(io.RawIOBase):
 
 def put_s3_object(path: str, data: bytes) -> None:
     """Writes an S3 object in one request, where an upload in pieces takes three."""
-    from apache_beam.io.aws.s3io import S3IO, parse_s3_path
-    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.io.aws.s3io import parse_s3_path
 
     bucket, key = parse_s3_path(path)
-    store = S3IO(options=FileSystems.get_filesystem(path)._options)
-    store.client.client.put_object(Bucket=bucket, Key=key, Body=data)
+    _s3_store(path).client.client.put_object(Bucket=bucket, Key=key, Body=data)
+
+
+def s3_object_state(path: str) -> tuple[int, float]:
+    """Size in bytes, and time of writing in seconds since 1970, of an S3 object."""
+    state = _s3_store(path)._status(path)
+    return int(state["size"]), float(state["last_updated"])
+
+
+def _s3_store(path: str) -> Any:
+    """Beam's S3 client for single requests; making one costs more time than a request does."""
+    from apache_beam.io.aws.s3io import S3IO
+    from apache_beam.io.filesystems import FileSystems
+
+    options = FileSystems.get_filesystem(path)._options
+    known = getattr(_THREAD, "s3", None)
+    if known is None or known[0] is not options:
+        known = _THREAD.s3 = options, S3IO(options=options)
+    return known[1]
 
 
 def is_s3(path: str) -> bool:

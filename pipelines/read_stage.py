@@ -13,6 +13,7 @@ from pipelines.image_padding import with_padding
 from pipelines.sinks.base import Sink, SinkError
 from pipelines.sources.base import Source
 from pipelines.splits import Split
+from pipelines.unchanged_inputs import unchanged
 from transforms.block import Block
 from transforms.column_types import is_image
 from transforms.elements import batch_failures
@@ -35,7 +36,7 @@ class ReadDoFn(beam.DoFn):
         schema, kept = self._source.columns_schema(), set(self._source.wanted.kept)
         free = [field for field in schema if field.name in kept and is_image(field.type)]
         with STAGE_TIMES.split():
-            for block in STAGE_TIMES.each(READ, self._source.read(split)):
+            for block in STAGE_TIMES.each(READ, unchanged(split, self._source.read(split))):
                 yield dataclasses.replace(block, batch=self._shaped(block.batch, free))
 
     @STAGE_TIMES.timed(DECODE)

@@ -46,6 +46,8 @@ class Split:
       byte_rows: ``_row`` does not count: it is the byte at which a record starts in its file,
         uncompressed. So in every split of a job that cuts a file into byte ranges.
       digits: of the numbers in the names of all splits, so that names sort as splits do.
+      file_bytes: size of its one file when the job was planned; None where that is not compared.
+      modified_ns: when that file was last written, as of an `InputFile`.
     """
 
     index: int
@@ -56,6 +58,8 @@ class Split:
     size_bytes: int = 0
     byte_rows: bool = False
     digits: int = 5
+    file_bytes: int | None = None
+    modified_ns: int | None = None
 
     @property
     def name(self) -> str:

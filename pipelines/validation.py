@@ -174,7 +174,7 @@ def check_job(
         predict = PredictBlocks(model.spec, **score_arguments(options, feeding))
         undo.pop_all()
     plan = resumed or JobPlan(
-        splits=numbered(planned.splits),
+        splits=source.marked(numbered(planned.splits), files),
         row_unit=planned.row_unit or source.row_unit,
         columns=columns_as_text(planned.schema),
         output_format=sink.name,

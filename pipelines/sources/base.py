@@ -145,6 +145,15 @@ class Source(abc.ABC):
           InputError: nothing can be read from the files.
         """
 
+    def marked(self, splits: Sequence[Split], files: Sequence[InputFile]) -> tuple[Split, ...]:
+        """Planned splits that know their file's size and time, so that a changed one is noticed."""
+        by_path = {file.path: file for file in files}
+        known = [by_path[split.files[0]] for split in splits]
+        return tuple(
+            dataclasses.replace(split, file_bytes=file.size_bytes, modified_ns=file.modified_ns)
+            for split, file in zip(splits, known, strict=True)
+        )
+
     def prepared(self: _Self, request: ReadRequest) -> _Self:
         """The source as the workers need it."""
         return dataclasses.replace(self, request=request)

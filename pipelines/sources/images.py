@@ -120,6 +120,11 @@ class ImagesSource(Source):
             splits.append(Split(len(splits), paths, stop=len(paths), size_bytes=size))
         return SourcePlan(tuple(splits), IMAGE_SCHEMA, rows=len(files))
 
+    def marked(self, splits: Sequence[Split], files: Sequence[InputFile]) -> tuple[Split, ...]:
+        """The splits as they are: each image is read at once, and may be replaced before."""
+        del files
+        return tuple(splits)
+
     def prepared(self, request: ReadRequest) -> ImagesSource:
         """The source as the workers need it.
 
