@@ -90,6 +90,35 @@ class _Upload(io.RawIOBase):
             self._path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
+def copy_object(source: str, target: str) -> None:
+    """Copies an object, in the place of one that is there.
+
+    Raises:
+      FileNotFoundError: the source is gone.
+    """
+    from apache_beam.io.filesystems import FileSystems
+
+    filesystem = FileSystems.get_filesystem(source)
+    try:
+        # That of S3 raises nothing: it gives each copy's error, or none.
+        for *_, error in filesystem.copy([source], [target]) or ():
+            if error is not None:
+                raise error
+    except Exception as error:
+        if not filesystem.exists(source):
+            raise FileNotFoundError(f"there is no file {source}") from error
+        raise
+
+
+def put_object(path: str, data: bytes) -> None:
+    """Writes a small object, which appears whole or not at all."""
+    if is_s3(path):
+        put_s3_object(path, data)
+        return
+    with create_object(path) as file:
+        file.write(data)
+
+
 def put_s3_object(path: str, data: bytes) -> None:
     """Writes an S3 object in one request, where an upload in pieces takes three."""
     from apache_beam.io.aws.s3io import parse_s3_path

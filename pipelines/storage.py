@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import google_crc32c
 
-from pipelines.object_stores import create_object, is_object_store, is_s3, put_s3_object
+from pipelines.object_stores import copy_object, create_object, is_object_store, put_object
 from pipelines.retrying import retried
 from pipelines.steady_file import steady_file
 
@@ -151,22 +151,17 @@ def link(source: str, target: str) -> None:
 
 
 def copy(source: str, target: str) -> None:
-    """Copies an object, in the place of one that is there: readers see the one or the other."""
-    filesystem = _filesystem(target)
-    retried(lambda: filesystem.copy([source], [target]), f"copying {source} to {target}")
+    """Copies an object, in the place of one that is there: readers see the one or the other.
+
+    Raises:
+      FileNotFoundError: the source is gone.
+    """
+    retried(lambda: copy_object(source, target), f"copying {source} to {target}")
 
 
 def write_object(path: str, data: bytes) -> None:
     """Writes a small object, which appears whole or not at all; failed uploads are repeated."""
-
-    def upload() -> None:
-        if is_s3(path):
-            put_s3_object(path, data)
-            return
-        with create_object(path) as file:
-            file.write(data)
-
-    retried(upload, f"writing {path}")
+    retried(lambda: put_object(path, data), f"writing {path}")
 
 
 def delete(paths: Iterable[str]) -> None:
@@ -194,7 +189,12 @@ def _delete_remote(path: str) -> None:
     filesystem = _filesystem(path)
     # Object stores take the deletion of what is not there for done.
     if is_object_store(path) or filesystem.exists(path):
-        filesystem.delete([path])
+        try:
+            filesystem.delete([path])
+        except Exception:
+            # Beam's deletion looks before: another may delete it in between.
+            if filesystem.exists(path):
+                raise
 
 
 def list_files(folder: str, limit: int | None = None) -> Iterator[str]:

@@ -226,6 +226,29 @@ def test_a_part_that_another_attempt_replaced_is_found_and_done_again(
     require_whole(path)
 
 
+@pytest.mark.parametrize("copies", [0, 1])
+def test_an_attempt_whose_files_were_swept_while_it_publishes_finds_the_commit(
+    store: Store, monkeypatch: pytest.MonkeyPatch, copies: int
+) -> None:
+    folder = OutputFolder(store.path(f"swept/{copies}"))
+    older, newer = (SplitCommitter(folder, CSV, INPUT_SCHEMA) for _ in "AB")
+    for attempt in (older, newer):
+        attempt.add(block(0, [0], [failure(1)]))
+    copy, left, winners = storage.copy, copies, []
+
+    def overtaken(source: str, target: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            winners.append(newer.add(block(0, [2], total=3)))
+            folder.sweep(["00000"])
+        copy(source, target)
+
+    monkeypatch.setattr(storage, "copy", overtaken)
+    assert [older.add(block(0, [2], total=3))] == winners
+    assert finish_job(plan(1, output_format="csv"), folder)["succeeded"]
+
+
 def test_the_failed_part_of_an_attempt_that_did_not_commit_is_deleted(store: Store) -> None:
     folder = OutputFolder(store.path("failed"))
     storage.write_object(folder.failed_part("00000"), b"of an attempt that died")

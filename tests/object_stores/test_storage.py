@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from apache_beam.io.filesystems import FileSystems
 
 from pipelines import storage
 from pipelines.pending_file import PendingFile, write_at_once
@@ -67,6 +69,30 @@ def test_deleting_many_and_what_is_not_there(store: Store) -> None:
     storage.delete([store.path("many/none")])
     assert list(storage.list_files(store.path("many"))) == []
     assert storage.read_bytes(paths[0]) is None
+
+
+def test_an_object_that_another_deletes_at_the_same_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.path("twice/deleted")
+    storage.write_object(path, b"x")
+    filesystem = type(FileSystems.get_filesystem(path))
+    exists = filesystem.exists
+
+    def seen_and_deleted(self: Any, looked_at: str) -> Any:
+        is_there = exists(self, looked_at)
+        monkeypatch.undo()
+        storage.delete([path])
+        return is_there
+
+    monkeypatch.setattr(filesystem, "exists", seen_and_deleted)
+    storage.delete([path])
+    assert storage.size_bytes(path) is None
+
+
+def test_a_copy_of_an_object_that_is_gone_is_said_so(store: Store) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        storage.copy(store.path("gone/source"), store.path("gone/target"))
 
 
 def test_a_bucket_that_is_not_there_is_an_error_of_the_system(store: Store) -> None:
