@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
+import struct
 import threading
 from collections.abc import Iterator
 
@@ -13,9 +15,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import retrying, storage
 from pipelines.retrying import OutageError, outages_named
-from tests.object_stores.emulators import Store, amazon_store
+from tests.object_stores.emulators import Store, amazon_store, google_store
 
 SIZE = 12 * 2**20
+# Its client sends pieces of 16 MiB.
+GOOGLE_SIZE = 18 * 2**20
+TRIED_SECONDS = 3.0
+_LOOK_SECONDS = 0.05
 
 
 class Wire(socketserver.ThreadingTCPServer):
@@ -50,44 +56,103 @@ class _Passage(socketserver.BaseRequestHandler):
     server: Wire
 
     def handle(self) -> None:
+        self.is_over = self.is_cut = False
         with socket.create_connection(self.server.target) as beyond:
+            ends = (self.request, beyond)
+            for end in ends:
+                end.settimeout(_LOOK_SECONDS)
             back = threading.Thread(target=self._pass, args=(beyond, self.request), daemon=True)
             back.start()
             self._pass(self.request, beyond)
             back.join()
+            if self.is_cut:
+                for end in ends:
+                    # Both ends hear of a reset: neither takes what it has for all there is.
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    end.close()
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         carried = 0
         try:
-            while data := source.recv(65536):
+            while not self.is_over:
+                try:
+                    data = source.recv(65536)
+                except TimeoutError:
+                    continue
                 carried += len(data)
-                if self.server.is_to_cut(carried):
+                if not data:
                     break
+                if self.server.is_to_cut(carried):
+                    self.is_cut = True
+                    break
+                target.settimeout(None)
                 target.sendall(data)
+                target.settimeout(_LOOK_SECONDS)
         except OSError:
             pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+        self.is_over = True
+
+
+@contextlib.contextmanager
+def wire_to(address: str) -> Iterator[Wire]:
+    """A wire to a server."""
+    host, port = address.rpartition("//")[2].split(":")
+    wire = Wire(host, int(port))
+    threading.Thread(target=wire.serve_forever, daemon=True).start()
+    try:
+        yield wire
+    finally:
+        wire.shutdown()
+        wire.server_close()
+
+
+@pytest.fixture
+def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Wire]]:
+    """Google's bucket behind a wire that can be cut."""
+    from apache_beam.io.gcp import gcsio_retry
+
+    # Its client would try for two minutes.
+    monkeypatch.setattr(
+        gcsio_retry, "get_retry", lambda _: gcsio_retry.DEFAULT_RETRY.with_timeout(TRIED_SECONDS))
+    with google_store() as store, wire_to(store.environment["STORAGE_EMULATOR_HOST"]) as wire:
+        address = wire.server_address
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{address[0]}:{address[1]}")
+        yield store, wire
+
+
+def test_an_upload_to_google_that_is_cut_once_is_whole(google: tuple[Store, Wire]) -> None:
+    store, wire = google
+    data = bytes(range(256)) * (GOOGLE_SIZE // 256)
+    wire.cuts_left = 1
+    with storage.create(store.path("cut/once")) as file:
+        for start in range(0, GOOGLE_SIZE, 2**20):
+            file.write(data[start : start + 2**20])
+    assert wire.cuts == 1
+    assert storage.read_existing(store.path("cut/once")) == data
+
+
+def test_an_upload_to_google_that_is_cut_for_good_leaves_nothing(
+    google: tuple[Store, Wire]
+) -> None:
+    store, wire = google
+    wire.cuts_left = 10**6
+    file = storage.create(store.path("cut/off"))
+    with pytest.raises(OutageError), outages_named():
+        file.write(bytes(GOOGLE_SIZE))
+    assert wire.cuts > 1
+    wire.cuts_left = 0
+    file.close()
+    assert storage.size_bytes(store.path("cut/off")) is None
 
 
 @pytest.fixture
 def wired() -> Iterator[tuple[Store, Wire]]:
-    """A bucket behind a wire that can be cut."""
-    with amazon_store() as store:
-        host, port = store.flags[0].rpartition("//")[2].split(":")
-        wire = Wire(host, int(port))
-        threading.Thread(target=wire.serve_forever, daemon=True).start()
+    """An S3 bucket behind a wire that can be cut."""
+    with amazon_store() as store, wire_to(store.flags[0]) as wire:
         address, beyond = wire.server_address, store.flags[1:]
         endpoint = f"--s3_endpoint_url=http://{address[0]}:{address[1]}"
         FileSystems.set_options(PipelineOptions([endpoint, *beyond]))
-        try:
-            yield store, wire
-        finally:
-            wire.shutdown()
-            wire.server_close()
+        yield store, wire
 
 
 def test_an_upload_that_is_cut_once_is_whole(wired: tuple[Store, Wire]) -> None:
