@@ -16,6 +16,8 @@ import pytest
 BUCKET = "bucket"
 # Of the S3 that moto serves: any will do.
 KEY, SECRET = "AKIAEXAMPLE", "secret-of-the-example"
+# What a client may take for one request to Google's emulator, at each read.
+STOPPED_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,7 @@ def google_store() -> Iterator[Store]:
     pytest.importorskip("gcp_storage_emulator", reason="gcp-storage-emulator is not installed")
     pytest.importorskip("google.cloud.storage", reason="apache-beam[gcp] is not installed")
     from apache_beam.internal.gcp import auth
+    from gcp_storage_emulator import server
 
     from tests.pipelines.dataflow_service import storage_emulator
 
@@ -69,6 +72,8 @@ def google_store() -> Iterator[Store]:
         patch.setenv(*next(iter(environment.items())))
         # Beam would look for credentials for half a minute.
         patch.setattr(auth._Credentials, "_credentials_init", True)
+        # It has one thread: a client that was stopped in the middle of a request would hold all.
+        patch.setattr(server.RequestHandler, "timeout", STOPPED_SECONDS)
         yield Store(f"gs://{BUCKET}", ("--no_auth",), environment, Counter())
 
 
