@@ -86,6 +86,10 @@ def test_nothing_waits_for_room_that_only_the_running_batch_can_give() -> None:
         assert waiting.result(300)
 
 
+def threads_that_read_back() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if "read-back" in each.name}
+
+
 @pytest.mark.parametrize("dispatch", ["mirrored", "independent"])
 def test_the_next_batch_is_launched_before_the_last_one_is_read(dispatch: str) -> None:
     second, go_on = threading.Event(), threading.Event()
@@ -104,6 +108,7 @@ def test_the_next_batch_is_launched_before_the_last_one_is_read(dispatch: str) -
                 "x": tf.ensure_shape(tf.numpy_function(look, [inputs["x"]], tf.float32), [None, 4])
             }
 
+    before = threads_that_read_back()
     predictor = Predictor(Model(), open_ahead(1), rows=4, dispatch=dispatch)  # type: ignore[arg-type]
     futures = [predictor.submit({"x": np.full((4, 4), number, np.float32)}) for number in (1, 2, 3)]
     assert second.wait(300)
@@ -113,4 +118,4 @@ def test_the_next_batch_is_launched_before_the_last_one_is_read(dispatch: str) -
     for number, future in zip((1, 2, 3), futures, strict=True):
         assert (future.result(300).outputs["x"] == number).all()
     predictor.close()
-    assert not [each for each in threading.enumerate() if "read-back" in each.name]
+    assert threads_that_read_back() == before

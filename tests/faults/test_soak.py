@@ -22,9 +22,10 @@ pytestmark = [pytest.mark.usefixtures("logical_cpus"), pytest.mark.slow]
 
 def test_killed_starved_and_fed_bad_rows(tmp_path: Path) -> None:
     reference = mlp_keras(tmp_path)[1]
+    # Steps so slow that the job is not done before it is killed, where this process waits its turn.
     trial = Trial(
         splits=20, rows=100, bad=0.05, threads=2, processes=True, most_rows=16,
-        pause_seconds=0.01, kills=((DRIVER, 0.2), (WORKER, 0.2)),
+        pause_seconds=0.05, kills=((DRIVER, 0.2), (WORKER, 0.2)),
     )  # fmt: skip
     runner = LocalRunner()
     job = Job(tmp_path / "job", tmp_path / "mlp.keras", reference, trial, runner.flags(trial))

@@ -161,13 +161,19 @@ def test_files_are_read_in_several_threads(tmp_path, monkeypatch):
     assert sum(block.batch.num_rows for block in fed(made).read(made.splits[0])) == 4
 
 
+def readers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if "read_images" in thread.name}
+
+
 def test_a_reader_that_is_given_up_ends_its_threads(tmp_path):
     paths = [write(tmp_path / f"{index:03}.png") for index in range(300)]
     made = plan(ImagesSource(), *paths)
+    before = readers()
     blocks = fed(made).read(made.splits[0])
     next(blocks)
+    assert readers() > before
     blocks.close()
-    assert not [thread for thread in threading.enumerate() if "read_images" in thread.name]
+    assert readers() == before
 
 
 def test_reads_from_other_filesystems(tmp_path):
