@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ _STACK_START = "Traceback (most recent call last):"
 _WORKER = "apache_beam/runners/worker/sdk_worker.py"
 _REPEATED = "Error processing instruction"
 _RETRYING = "apache_beam.utils.retry"
+# Beam raises these with the texts of what a worker raised.
+_NAMED = re.compile(r"[\w.]*(?:Error|Exception): ")
+_WRAPPER = re.compile(r"(?:\w+\.)*RuntimeError: (?=[\w.]*(?:Error|Exception): )")
 
 
 class BeamErrors(logging.Filter):
@@ -53,6 +57,14 @@ def without_stack(text: str) -> str:
     lines = text.rstrip().splitlines()
     last = max(index for index, line in enumerate(lines) if line.startswith("  ") or not index)
     return "\n".join(lines[last + 1 :]) or text
+
+
+def what_failed(error: BaseException) -> str:
+    """A runner's error as one line: without stacks, and without the errors that wrap the first."""
+    text = " ".join(without_stack(str(error)).split())
+    while wrapper := _WRAPPER.match(text):
+        text = text[wrapper.end() :]
+    return text if _NAMED.match(text) else f"{type(error).__name__}: {text}"
 
 
 def _says_it_all(error: BaseException | None) -> bool:

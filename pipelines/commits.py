@@ -60,7 +60,10 @@ class SplitCommitter:
             if block.rows_in_split is None:
                 return None
             record = writer.commit(block.rows_in_split, block.run_info, self._stage_times)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno and error.filename is None:
+                # The system does not say where a write failed.
+                error.filename = self._folder.path
             self._open.pop(name).abandon()
             raise
         del self._open[name]

@@ -56,7 +56,8 @@ def read_job(folder: OutputFolder) -> JobFiles:
         if plan is None:
             raise CommandError(
                 f"expected the output folder of mirrorbeam score. Received: {folder.path}, which "
-                "has no _mirrorbeam/plan.json. Pass the job's --output.")
+                "has no _mirrorbeam/plan.json. Pass the job's --output; where its command "
+                "was given just now, its job is not planned yet.")
         runs = read_runs(folder)
         report = _read_json(folder.report, _OF_REPORT)
         return JobFiles(plan, runs, report, storage.size_bytes(folder.success) is not None)

@@ -13,6 +13,7 @@ from typing import Any
 from pipelines import storage
 from pipelines.output_folder import OutputFolder
 from pipelines.plan import JobPlan
+from pipelines.redaction import redacted
 
 # What a command takes to begin again, in an outage too; and what it takes at most, with a model
 # that is slow to load. Later its number may be that of another process.
@@ -35,6 +36,7 @@ class Run:
       exit_code: how; None before.
       again_at: seconds since 1970 when its command is to go on by itself, as another run;
         None where it does not.
+      reason: why it failed, where it did so before a report was written.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Run:
     ended_at: float | None = None
     exit_code: int | None = None
     again_at: float | None = None
+    reason: str | None = None
 
     def is_waiting(self, now: float) -> bool:
         """Whether its command is about to go on by itself, as far as can be told.
@@ -92,12 +95,20 @@ def start_run(
 
 
 def end_run(
-    folder: OutputFolder, run: Run, ended_at: float, exit_code: int, again_at: float | None = None
+    folder: OutputFolder,
+    run: Run,
+    ended_at: float,
+    exit_code: int,
+    again_at: float | None = None,
+    reason: str | None = None,
 ) -> None:
     """Notes how a run ended, and whether its command goes on; not where the job is another's."""
     if storage.size_bytes(folder.run(run.name)) is None:
         return
-    ended = dataclasses.replace(run, ended_at=ended_at, exit_code=exit_code, again_at=again_at)
+    ended = dataclasses.replace(
+        run, ended_at=ended_at, exit_code=exit_code, again_at=again_at,
+        reason=None if reason is None else redacted(reason),
+    )  # fmt: skip
     folder.write_json(folder.run(run.name), dataclasses.asdict(ended))
     folder.tidy()
 

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import dataflow, storage
-from pipelines.beam_errors import without_printed_stacks, without_stack
+from pipelines.beam_errors import what_failed, without_printed_stacks
 from pipelines.beam_options import WorkerPlace, pipeline_options, read_in_threads, worker_place
 from pipelines.errors import CommandError
 from pipelines.finish import finish_job
@@ -49,6 +49,7 @@ class _Outcome(NamedTuple):
       is_outage: since storage failed that may work later.
       has_run: whether it came so far.
       run: what is noted of it in the folder, until its end.
+      reason: why it failed, where no report says so.
     """
 
     code: int
@@ -56,6 +57,7 @@ class _Outcome(NamedTuple):
     is_outage: bool = False
     has_run: bool = True
     run: Run | None = None
+    reason: str | None = None
 
 
 def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
@@ -97,7 +99,7 @@ def run(flags: argparse.Namespace, beam_arguments: Sequence[str]) -> int:
         if outcome.again:
             pause = persistence.pause_seconds(_committed(job), outcome.is_outage)
         if job is not None and outcome.run is not None:
-            _end_run(job.folder, outcome.run, outcome.code, pause)
+            _end_run(job.folder, outcome.run, outcome, pause)
         if pause is None:
             return outcome.code
         if outcome.is_outage:
@@ -170,8 +172,11 @@ def _finish(job: CommittedJob, started_at: float) -> _Outcome:
             run_of_job = _start_run(job.folder, job.options, started_at, detached=False)
             report = finish_job(job.plan, job.folder, job.plan.id)
     except (OSError, OutageError, OutputError) as error:
-        _LOG.error("the job could not be finished: %s: %s", type(error).__name__, error)
-        return _Outcome(EXIT_FAILED, is_outage(error), is_outage(error), run=run_of_job)
+        reason = what_failed(error)
+        _LOG.error("the job could not be finished: %s", reason)
+        return _Outcome(
+            EXIT_FAILED, is_outage(error), is_outage(error), run=run_of_job, reason=reason
+        )
     return _concluded(report, job.folder)._replace(run=run_of_job)
 
 
@@ -218,13 +223,13 @@ def _start_run(
 
 
 def _end_run(
-    folder: OutputFolder, run_of_job: Run, code: int, pause_seconds: float | None
+    folder: OutputFolder, run_of_job: Run, outcome: _Outcome, pause_seconds: float | None
 ) -> None:
     """Notes how a run ended; that it cannot be noted is no reason for it to end otherwise."""
     now = time.time()
     again_at = None if pause_seconds is None else now + pause_seconds
     try:
-        end_run(folder, run_of_job, now, code, again_at)
+        end_run(folder, run_of_job, now, outcome.code, again_at, outcome.reason)
     except OSError as error:
         _LOG.warning("the end of this run could not be noted: %s", error)
 
@@ -236,11 +241,15 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, job: Job) -> _Outcom
             return _outcome(result, options, job)
     except Exception as error:
         # Beam has logged where it was raised.
-        _LOG.error("the job failed: %s: %s", type(error).__name__, without_stack(str(error)))
+        reason = what_failed(error)
+        _LOG.error(
+            "the job failed: %s; when that is mended the same command goes on with what is not "
+            "committed", reason,
+        )  # fmt: skip
         _LOG.debug("raised by the runner", exc_info=True)
         # Runners elsewhere have repeated what failed by themselves.
         again = is_outage(error) and worker_place(options) != "elsewhere"
-        return _Outcome(EXIT_FAILED, again, is_outage=again)
+        return _Outcome(EXIT_FAILED, again, is_outage=again, reason=reason)
 
 
 def _outcome(result: PipelineResult, options: PipelineOptions, job: Job) -> _Outcome:

@@ -51,7 +51,7 @@ class Status:
         to now; None before its first commit.
       recent_rows_per_second: the same over the last five minutes of the job.
       remaining_seconds: at the recent rate, by input bytes; None where that tells nothing.
-      reasons: why the job failed, if it did.
+      reasons: why the job or its last run failed, if it did.
       again_at: seconds since 1970 when a command that waits is to go on.
     """
 
@@ -149,7 +149,7 @@ def make_status(
         rows_per_second=_rate(_rows(of_run), until - started_at),
         recent_rows_per_second=_rate(_rows(recent), until - recent_from),
         remaining_seconds=_remaining(plan, records, recent, until - recent_from),
-        reasons=tuple(report["reasons"]) if report and state == "failed" else (),
+        reasons=_reasons(runs, report) if state in ("failed", "waiting") else (),
         again_at=runs[-1].again_at if state == "waiting" else None,
     )
 
@@ -159,7 +159,7 @@ def describe_status(status: Status, folder: OutputFolder, now: float) -> str:
     share = status.splits_committed / status.splits if status.splits else 1.0
     rows = f"{status.rows_in:,}" + (f" of {status.rows:,}" if status.rows is not None else "")
     lines = {
-        "state": STATES[status.state],
+        "state": _told_state(status),
         "splits": f"{status.splits_committed:,} of {status.splits:,} committed ({share:.0%})",
         "rows": f"{rows}: {status.predicted:,} predicted, {status.failed:,} failed",
     }
@@ -192,6 +192,12 @@ STATES: dict[State, str] = {
 }
 
 
+def _told_state(status: Status) -> str:
+    if status.state == "failed" and status.splits_committed == status.splits:
+        return "failed, with all its splits committed: see the reason"
+    return STATES[status.state]
+
+
 def _state(
     runs: Sequence[Run],
     records: Sequence[Mapping[str, Any]],
@@ -218,6 +224,13 @@ def _state(
     longest = max((record["seconds"] for record in records), default=0.0)
     silent = now - heard_at > max(SILENT_SECONDS, SILENT_SPLITS * longest)
     return "silent" if silent else "running"
+
+
+def _reasons(runs: Sequence[Run], report: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """A run that wrote a report notes no reason of its own."""
+    if runs and runs[-1].reason is not None:
+        return (runs[-1].reason,)
+    return tuple(report["reasons"]) if report else ()
 
 
 def _remaining(

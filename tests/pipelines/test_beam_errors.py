@@ -8,7 +8,7 @@ import logging
 import pytest
 from apache_beam.utils.retry import with_exponential_backoff
 
-from pipelines.beam_errors import BeamErrors, without_stack
+from pipelines.beam_errors import BeamErrors, what_failed, without_stack
 from pipelines.commit_records import CommitError
 
 
@@ -62,3 +62,18 @@ def test_texts_of_runners_lose_their_stacks() -> None:
     assert without_stack(text) == "OSError: full [in 'Commit']"
     assert without_stack("OSError: full") == "OSError: full"
     assert without_stack(stack) == stack
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("RuntimeError: OSError: full [in 'Commit']"), "OSError: full [in 'Commit']"),
+        (RuntimeError("pipelines.errors.CommitError: rows"), "pipelines.errors.CommitError: rows"),
+        (RuntimeError("no worker\ncame"), "RuntimeError: no worker came"),
+        (RuntimeError("RuntimeError: no worker"), "RuntimeError: no worker"),
+        (OSError(28, "full", "out"), "OSError: [Errno 28] full: 'out'"),
+        (KeyError(), "KeyError: "),
+    ],
+)
+def test_what_failed_is_said_without_what_wraps_it(error: Exception, expected: str) -> None:
+    assert what_failed(error) == expected

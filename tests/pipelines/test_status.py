@@ -154,6 +154,28 @@ def test_a_job_that_failed_says_why(tmp_path: Path) -> None:
     assert "the same command goes on" in told
 
 
+@pytest.mark.parametrize("again_in", [None, 60])
+def test_a_run_that_came_to_no_report_says_why(tmp_path: Path, again_in: float | None) -> None:
+    folder, now = job(str(tmp_path)), time.time()
+    again_at = again_in and now + again_in
+    end_run(folder, read_runs(folder)[0], now, 1, again_at, "OSError: full: s3://b?token=hidden")
+    status = read_status(folder, now)
+    assert (status.state, status.again_at) == ("waiting" if again_in else "failed", again_at)
+    assert status.reasons == ("OSError: full: s3://b?token=***",)
+    assert "OSError: full" in describe_status(status, folder, now)
+
+
+def test_a_job_with_too_many_failed_rows_is_not_told_to_be_given_again(tmp_path: Path) -> None:
+    folder = job(str(tmp_path), splits=1)
+    committer = SplitCommitter(folder, sink_class("parquet")(), INPUT_SCHEMA)
+    committer.add(block(0, range(9), [failure(row) for row in range(9, 29)], 29))
+    assert not finish_job(plan(1), folder)["succeeded"]
+    end_run(folder, read_runs(folder)[0], time.time(), 1)
+    told = describe_status(read_status(folder, time.time()), folder, time.time())
+    assert "failed, with all its splits committed: see the reason" in told
+    assert "--max_failed_fraction" in told
+
+
 def test_a_record_that_is_half_there_is_passed_over(tmp_path: Path) -> None:
     folder = job(str(tmp_path))
     commit(folder, 0)
