@@ -45,10 +45,10 @@ def test_what_stays(text: str) -> None:
 
 
 def test_long_texts_take_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("a" * 200_000, "a-" * 100_000, "x://" * 50_000, "'a" * 100_000, "--" * 100_000):
         redacted(text)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_messages_of_failed_rows() -> None:
