@@ -7,10 +7,8 @@ exists if and only if the split is committed.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
-import os
 import time
 import uuid
 from collections import Counter
@@ -26,6 +24,7 @@ from pipelines.file_lock import file_lock
 from pipelines.object_stores import is_object_store
 from pipelines.output_folder import OutputFolder
 from pipelines.pending_file import PendingFile
+from pipelines.plan_watch import require_plan_unchanged
 from pipelines.sinks.base import PartWriter, Sink, arranged
 from pipelines.sinks.parquet import ParquetSink
 from pipelines.sources.origins import Origin, no_origin
@@ -261,14 +260,7 @@ class SplitWriter:
     def _require_own_folder(self) -> None:
         """Fails where another job began here meanwhile; elsewhere its own finish finds out."""
         if self._plan_id is not None and storage.is_local(self._folder.path):
-            try:
-                state = os.stat(self._folder.plan)
-            except FileNotFoundError:
-                self._folder.require_plan(self._plan_id)
-                raise
-            _require_plan(
-                self._folder.path, self._plan_id,
-                (state.st_ino, state.st_mtime_ns, state.st_size))
+            require_plan_unchanged(self._folder, self._plan_id)
 
     def _open_part(self, schema: pa.Schema) -> _OpenPart:
         if self._part is None:
@@ -308,13 +300,6 @@ class SplitWriter:
 class _OpenPart(NamedTuple):
     file: PendingFile
     writer: PartWriter
-
-
-@functools.lru_cache(maxsize=8)
-def _require_plan(folder: str, plan_id: str, state: tuple[int, ...]) -> None:
-    """Reads a plan once for each state of its file: it may have a hundred thousand splits."""
-    del state
-    OutputFolder(folder).require_plan(plan_id)
 
 
 def _as_json(record: dict[str, Any]) -> bytes:
