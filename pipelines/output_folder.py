@@ -105,6 +105,10 @@ class OutputFolder(OutputPaths):
         Raises:
           OutputError: says which of the reasons it is.
         """
+        if WORK_FOLDER in self.path.split("/"):
+            raise OutputError(
+                f"expected an output folder outside of what a job keeps in {WORK_FOLDER}. "
+                f"Received: {self.path}. Choose another --output.")
         names = [f"part-00000.{suffix}", f"{WORK_FOLDER}/failed/part-00000.parquet"]
         conflict = overlap(self.path, inputs, names)
         if conflict is not None:

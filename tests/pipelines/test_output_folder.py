@@ -103,6 +103,13 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert "which is a file" in refusal(tmp_path / "file")
 
 
+@pytest.mark.parametrize("name", ["out/_mirrorbeam/failed/again", "out/_mirrorbeam"])
+def test_a_folder_that_a_job_keeps_for_itself_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="outside of what a job keeps in _mirrorbeam"):
+        OutputFolder(str(tmp_path / name)).check([], "parquet")
+    OutputFolder(str(tmp_path / "out/my_mirrorbeam")).check([], "parquet")
+
+
 def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "NotADirectoryError" in refusal(tmp_path / "file" / "out")
