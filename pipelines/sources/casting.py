@@ -99,6 +99,8 @@ def without_views(kind: pa.DataType) -> pa.DataType:
         return pa.large_list(_viewless(kind.value_field))
     if pat.is_list(kind):
         return pa.list_(_viewless(kind.value_field))
+    if pat.is_fixed_size_list(kind):
+        return pa.list_(_viewless(kind.value_field), kind.list_size)
     return kind
 
 

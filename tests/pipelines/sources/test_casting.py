@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.casting import cast_column, is_compatible, valid_text
+from pipelines.sources.casting import cast_column, is_compatible, valid_text, without_views
 
 
 @settings(max_examples=60)
@@ -74,3 +74,16 @@ def test_widths_and_layouts_may_differ(stored, planned):
 )
 def test_other_kinds_of_values_do_not_stand_for_each_other(stored, planned):
     assert not is_compatible(stored, planned)
+
+
+@pytest.mark.parametrize(("kind", "value"), [
+    (pa.string_view(), "x"),
+    (pa.binary_view(), b"x"),
+    (pa.list_(pa.string_view(), 2), ["x", "y"]),
+    (pa.large_list(pa.struct([("a", pa.list_(pa.binary_view()))])), [{"a": [b"x"]}]),
+    (pa.map_(pa.string_view(), pa.string_view()), [("x", "y")]),
+])  # fmt: skip
+def test_rows_can_be_taken_out_of_columns_without_views(kind, value):
+    column, misfits = cast_column(pa.array([value, value, value], kind), without_views(kind))
+    assert misfits == []
+    assert column.filter(pa.array([True, False, True])).to_pylist() == [value, value]
