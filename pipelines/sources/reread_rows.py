@@ -69,7 +69,11 @@ class RereadRows:
                 count = (count + 1) // 2
                 for later in [later for later in found if later >= count]:
                     held_bytes -= _size_bytes(found.pop(later))
-        self._window_rows = min(BLOCK_ROWS, max(count, 2 * count * (count == len(places))))
+        if count < len(places):
+            self._window_rows = count
+        else:
+            # The last places of all may be few, and say nothing of those to come.
+            self._window_rows = min(BLOCK_ROWS, max(self._window_rows, 2 * count))
         return [found[at] for at in range(count)]
 
     def _find(self, place: Place) -> pa.RecordBatch | Failure:

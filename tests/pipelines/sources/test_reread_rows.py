@@ -102,6 +102,15 @@ def test_no_more_than_a_window_is_held(tmp_path, passes, monkeypatch, window_byt
     assert len(passes) <= 100
 
 
+def test_few_places_at_once_make_no_window_smaller(tmp_path, passes):
+    path = write_jsonl(tmp_path / "in.jsonl", [{"id": i} for i in range(COUNT)])
+    rows = rows_of(JsonLinesSource(), path)
+    order = shuffled(COUNT, 200)
+    for some in ([1, 0], order):
+        assert ids(rows.found([Place(str(path), i) for i in some])) == some
+    assert len(passes) == 1
+
+
 def test_rows_in_order_are_not_held(tmp_path, passes, monkeypatch):
     path = write_jsonl(tmp_path / "in.jsonl", [{"id": i} for i in range(100)])
     rows = rows_of(JsonLinesSource(), path)
