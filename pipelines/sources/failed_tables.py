@@ -21,6 +21,7 @@ from pipelines.sources.origins import Origin
 from pipelines.sources.parquet import ParquetSource, read_footer, read_footers
 from pipelines.sources.parquet_rows import Rows, file_refusal, read_pieces
 from pipelines.sources.table_reader import TableReader, stored_form
+from pipelines.sources.table_rows import columns_of_rows
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
 from transforms.matching import RESERVED_COLUMNS
@@ -192,7 +193,7 @@ def failed_tables(
             inner,
             origin.row_unit,
             tables_only=tuple(name for name in stored.names if name not in known),
-            sources_only=tuple(sorted(own - set(stored.names))),
+            sources_only=tuple(sorted(own - set(columns_of_rows(stored.names, origin)))),
             rereads=flags.reread == "on",
         )
     return None
@@ -213,11 +214,12 @@ def _planned(stored: pa.Schema, origin: Origin | None) -> pa.Schema:
     if origin is None:
         return stored
     own = pa.schema([*origin.schema, *origin.others])
+    there = columns_of_rows(stored.names, origin)
     fields = []
-    for field in stored:
+    for field in map(stored.field, there):
         if field.name in own.names:
             then = own.field(field.name)
             fields.append(then if file_refusal(stored, stored_form(then)) is None else field)
-        elif field.name != RECORD_COLUMN:
+        else:
             fields.append(field)
-    return pa.schema([*fields, *(field for field in own if field.name not in stored.names)])
+    return pa.schema([*fields, *(field for field in own if field.name not in there)])

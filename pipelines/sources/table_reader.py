@@ -19,6 +19,7 @@ from pipelines.sources.reread_rows import Place, RereadRows
 from pipelines.sources.table_rows import (
     FailedRow,
     Kind,
+    columns_of_rows,
     failed_rows,
     kinds_of_rows,
     runs,
@@ -98,7 +99,8 @@ class TableReader:
         if self._origin is None:
             return []
         own = {*self._origin.schema.names, *self._origin.others.names}
-        return [name for name in self._schema.names if name in own and name not in stored.names]
+        there = columns_of_rows(stored.names, self._origin)
+        return [name for name in self._schema.names if name in own and name not in there]
 
     def _knows_how(self, row: FailedRow) -> bool:
         """Whether the table says how a row's file is written."""
@@ -197,7 +199,8 @@ class TableReader:
             start = at
             if parts:
                 columns = pa.Table.from_batches(parts).combine_chunks()
-                stored = batch.take(pa.array(good))
+                others = [name for name in batch.schema.names if name not in columns.column_names]
+                stored = batch.select(others).take(pa.array(good))
                 for name in set(columns.column_names) & set(self._schema.names):
                     column = columns.column(name).combine_chunks()
                     if isinstance(column, pa.ExtensionArray):

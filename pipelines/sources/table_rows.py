@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,12 @@ class FailedRow(NamedTuple):
 def has_own_record(origin: Origin | None) -> bool:
     """Whether `record` is a column of the input, rather than what could not be decoded."""
     return origin is None or RECORD_COLUMN in origin.schema.names
+
+
+def columns_of_rows(names: Sequence[str], origin: Origin | None) -> list[str]:
+    """A table's columns without the `record` that holds undecoded rows alone."""
+    own_record = has_own_record(origin)
+    return [name for name in names if name != RECORD_COLUMN or own_record]
 
 
 def failed_rows(rows: Rows, table: str) -> list[FailedRow]:

@@ -178,6 +178,18 @@ def test_columns_that_were_not_read_come_from_the_source(tmp_path, write):
     assert [row["id"] for row in rows_of(blocks)] == [103, 101, 104, 0]
 
 
+@pytest.mark.parametrize("write", FORMATS)
+def test_a_column_named_as_the_copies_are_comes_from_the_source(tmp_path, write):
+    rows = [{"id": i, "record": i + 0.5, "text": "t"} for i in range(4)]
+    source, path = write(tmp_path, rows)
+    source, [split] = prepared(source, path, kept=["id"])
+    failures = [Failure(str(path), 1, "infer", "E", "m", {"id": 101}), absent(path, 2)]
+    table = write_table(tmp_path / "t.parquet", source, split, failures)
+    again, blocks = read_tables(table, kept=["id", "record"])
+    assert [(row["id"], row["record"]) for row in rows_of(blocks)] == [(101, 1.5), (2, 2.5)]
+    assert set(again.named_only) == {"record", "text"}
+
+
 def test_only_what_the_table_lacks_is_read(tmp_path):
     path = tmp_path / "in.csv"
     path.write_text("id,x,text\n1,5,a\nmany,6,b\n")
