@@ -57,8 +57,7 @@ class TableReader:
         self._rereads = rereads
         self._origin = origin
         self._path = path
-        self._whole: RereadRows | None = None
-        self._parts: tuple[list[str], RereadRows] | None = None
+        self._again: dict[tuple[str, ...], RereadRows] = {}
 
     def found(self, rows: Rows) -> Iterator[pa.RecordBatch | Failure]:
         """Rows, with `_source` and `_row`, and failures, in order."""
@@ -90,9 +89,8 @@ class TableReader:
 
     def close(self) -> None:
         """Closes the sources that are being read."""
-        for rows in (self._whole, self._parts and self._parts[1]):
-            if rows is not None:
-                rows.close()
+        for rows in self._again.values():
+            rows.close()
 
     def _lacking(self, stored: pa.Schema) -> list[str]:
         """The columns wanted that the table does not have, and its source does."""
@@ -161,19 +159,17 @@ class TableReader:
 
     def _rereading(self, lacking: Sequence[str]) -> RereadRows:
         assert self._origin is not None
-        if not lacking:
-            self._whole = self._whole or RereadRows(self._source, self._origin)
-            return self._whole
-        if self._parts is None or self._parts[0] != lacking:
-            wanted = self._source.wanted
-            request = dataclasses.replace(
-                wanted,
-                fed={name: field for name, field in wanted.fed.items() if name in lacking},
-                kept=tuple(name for name in wanted.kept if name in lacking),
-            )
-            source = self._source.prepared(request)
-            self._parts = list(lacking), RereadRows(source, self._origin)
-        return self._parts[1]
+        names = tuple(lacking)
+        if names not in self._again:
+            source, wanted = self._source, self._source.wanted
+            if names:
+                source = source.prepared(dataclasses.replace(
+                    wanted,
+                    fed={name: field for name, field in wanted.fed.items() if name in names},
+                    kept=tuple(name for name in wanted.kept if name in names),
+                ))  # fmt: skip
+            self._again[names] = RereadRows(source, self._origin)
+        return self._again[names]
 
     def _joined(
         self,
