@@ -68,7 +68,11 @@ class Split:
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain values, for ``plan.json``."""
-        return vars(self) | {"files": list(self.files)}
+        values = vars(self) | {"files": list(self.files)}
+        if self.file_bytes is None:
+            # Plans from before these fields keep their id, by which their commits count.
+            del values["file_bytes"], values["modified_ns"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Split:
