@@ -15,6 +15,7 @@ from pipelines.disk_sync import sync_disk_of
 from pipelines.file_lock import file_lock
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan
+from pipelines.plan_watch import require_plan_unchanged
 from pipelines.report import build_report
 from pipelines.report_page import has_jinja, make_page
 from pipelines.resume import written_late
@@ -127,8 +128,6 @@ def finish_job(
         report = _try_to_finish(plan, folder, plan_id)
         if report is not None:
             return report
-        if plan_id is not None:
-            folder.require_plan(plan_id)
     raise OutputError(
         f"expected {folder.path} to be left alone while its parts are compared. Received: each "
         "time another command that finished the job, or began it anew. Give the command again.")
@@ -139,8 +138,12 @@ def _try_to_finish(
 ) -> dict[str, Any] | None:
     """The report; None where another command cleared or finished the folder meanwhile."""
     if storage.is_local(folder.path):
-        folder.sweep_attempts(split.name for split in plan.splits)
-        storage.create(folder.finishing).close()
+        # Not while a command with `--overwrite` takes the folder: its attempts have such names.
+        with file_lock(folder.plan):
+            if plan_id is not None:
+                require_plan_unchanged(folder, plan_id)
+            folder.sweep_attempts(split.name for split in plan.splits)
+            storage.create(folder.finishing).close()
     verified = verify_job(plan, folder, content=storage.is_local(folder.path))
     if storage.is_local(folder.path):
         # Compared was what the system's memory holds of the files.

@@ -72,6 +72,18 @@ def test_a_folder_that_another_job_took_meanwhile_is_left_alone(
     assert not Path(folder.report).exists()
 
 
+def test_attempts_of_a_job_that_took_the_folder_are_left_alone(tmp_path: Path) -> None:
+    made, folder = job(tmp_path)
+    other = plan(3)
+    assert folder.begin(other, None)
+    attempt = SplitCommitter(folder, sink_class("parquet")(), INPUT_SCHEMA, plan_id=other.id)
+    attempt.add(block(0, range(5)))
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(OutputError, match="has begun another job"):
+        finish_job(made, folder, made.id)
+    assert set(tmp_path.rglob("*")) == before
+
+
 def test_success_is_the_last_file_written(tmp_path: Path) -> None:
     finish_job(*job(tmp_path))
     written = [path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()]
