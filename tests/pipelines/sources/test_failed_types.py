@@ -18,8 +18,7 @@ from pipelines.sources import source_of
 from pipelines.sources.base import Source
 from pipelines.sources.parquet import ParquetSource
 from pipelines.splits import Split
-from tests.pipelines.sources.reading import input_files
-from tests.pipelines.sources.test_failed_tables import (
+from tests.pipelines.sources.failed_parts import (
     absent,
     blocks_of,
     failures_of,
@@ -28,6 +27,7 @@ from tests.pipelines.sources.test_failed_tables import (
     rows_of,
     write_table,
 )
+from tests.pipelines.sources.reading import input_files
 from transforms.failures import Failure
 
 ROWS = 4
