@@ -275,14 +275,15 @@ def _outcome(result: PipelineResult, options: PipelineOptions, job: Job) -> _Out
 
 
 def _concluded(report: Mapping[str, Any], folder: OutputFolder) -> _Outcome:
-    """Prints a report; splits that it found not to hold are to be redone."""
+    """Prints a report; splits without a record that holds are to be redone."""
     sys.stdout.write(describe_report(report, folder))
     if report["succeeded"]:
         return _Outcome(EXIT_DONE)
-    withdrawn = report.get("splits_withdrawn", 0)
-    if withdrawn:
-        _LOG.warning("%d splits whose files were not as committed are to be redone", withdrawn)
-    return _Outcome(EXIT_FAILED, again=withdrawn > 0)
+    # Not those alone that it withdrew: another command's finish may have done so before.
+    left = report["splits"] - report["splits_committed"]
+    if left:
+        _LOG.warning("%d splits whose files were not as committed are to be redone", left)
+    return _Outcome(EXIT_FAILED, again=left > 0)
 
 
 def _is_detached(options: PipelineOptions) -> bool:

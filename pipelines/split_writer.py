@@ -25,6 +25,7 @@ from pipelines.object_stores import is_object_store
 from pipelines.output_folder import OutputFolder
 from pipelines.pending_file import PendingFile
 from pipelines.plan_watch import require_plan_unchanged
+from pipelines.retrying import OutageError
 from pipelines.sinks.base import PartWriter, Sink, arranged
 from pipelines.sinks.parquet import ParquetSink
 from pipelines.sources.origins import Origin, no_origin
@@ -114,6 +115,7 @@ class SplitWriter:
 
         Raises:
           CommitError: predicted and failed rows do not add up to `rows_in_split`.
+          OutageError: another command deleted the attempt's files, and committed nothing.
         """
         failed = sum(self._failures.values())
         if self._predicted + failed != rows_in_split:
@@ -150,12 +152,17 @@ class SplitWriter:
                         record = describe()
                         storage.write_object(
                             self._folder.commit(self._split.name), _as_json(record))
-                except FileNotFoundError:
+                except FileNotFoundError as error:
                     # A command that finished the job meanwhile cleaned up behind it.
                     self._require_own_folder()
                     earlier = self._earlier_commit()
                     if earlier is None:
-                        raise
+                        # It found the commit there was not to hold, or nobody has done it yet.
+                        raise OutageError(
+                            f"expected the files on their way of split {self._split.name}. "
+                            f"Received: {error}; another command that finished the job deleted "
+                            "them. Nothing of the split is committed: it is to be done again."
+                        ) from error
                 else:
                     self._settle()
                     return record

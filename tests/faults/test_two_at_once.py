@@ -19,6 +19,7 @@ from pipelines.finish import finish_job
 from pipelines.output_folder import OutputError, OutputFolder
 from pipelines.plan import JobPlan
 from pipelines.resume import is_finished, written_late
+from pipelines.retrying import OutageError
 from pipelines.sinks.parquet import ParquetSink
 from tests.faults.kill_points import SPLITS, Job
 from tests.pipelines.jobs import INPUT_SCHEMA, block, failure, plan
@@ -94,6 +95,24 @@ def test_an_attempt_that_is_overtaken_while_it_publishes_finds_the_commit(
     assert record is not None
     assert (record["attempt"], record["predicted"], record["failed"]) == (winners[0], 999, 1)
     assert finish_job(plan(1), folder)["succeeded"]
+
+
+def test_an_attempt_whose_files_were_swept_where_no_commit_holds_is_to_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = OutputFolder(str(tmp_path))
+    folder.begin(plan(), None)
+    attempt = begun(folder)
+    replace = storage.replace
+
+    def swept(source: str, target: str) -> None:
+        folder.sweep(["00000"])
+        replace(source, target)
+
+    monkeypatch.setattr(storage, "replace", swept)
+    with pytest.raises(OutageError, match="of split 00000. Received: .*No such file"):
+        end(attempt)
+    assert not list((tmp_path / "_mirrorbeam").rglob("00000*"))
 
 
 @pytest.mark.slow

@@ -7,11 +7,13 @@ import logging
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipelines.cli import main
+from pipelines.finish import Verified, verify_job
 from pipelines.user_code import function_digest, load_function
 from tests.models import mlp_keras
 from tests.pipelines.inputs import write_parquet
@@ -157,6 +159,24 @@ def test_splits_whose_files_are_not_as_committed_are_redone(
     after = scored.attempts()
     redone = [2] if finished else [0, 2]
     assert [split for split in range(FILES) if before[split] != after[split]] == redone
+
+
+def test_a_split_that_the_finish_of_another_command_withdrew_is_redone(
+    scored: Place, monkeypatch: pytest.MonkeyPatch
+):
+    before = scored.attempts()
+    scored.forget()
+
+    def verify_behind(*given: Any, **named: Any) -> Verified:
+        if scored.record(2).exists() and scored.attempts() == before:
+            scored.record(2).unlink()
+        return verify_job(*given, **named)
+
+    monkeypatch.setattr("pipelines.finish.verify_job", verify_behind)
+    assert scored.score() == 0
+    scored.require_exact_rows()
+    after = scored.attempts()
+    assert [split for split in range(FILES) if before[split] != after[split]] == [2]
 
 
 def differences(place: Place, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
