@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -25,13 +26,19 @@ def cast_column(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Mis
     Returns:
       A column of as many rows, null where a value does not fit, and these rows in order.
     """
+    return _piecewise(column, kind, lambda piece: piece.cast(kind))
+
+
+def _piecewise(
+    column: pa.Array, kind: pa.DataType, convert: Callable[[pa.Array], pa.Array]
+) -> tuple[pa.Array, list[Misfit]]:
     pieces: list[pa.Array] = []
     misfits: list[Misfit] = []
     ranges = [(0, len(column))]
     while ranges:
         start, stop = ranges.pop()
         try:
-            pieces.append(column.slice(start, stop - start).cast(kind))
+            pieces.append(convert(column.slice(start, stop - start)))
         except pa.ArrowInvalid as error:
             if stop - start > 1:
                 middle = (start + stop) // 2
@@ -42,14 +49,48 @@ def cast_column(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Mis
     return pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces), misfits
 
 
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether there are strings in a type, at any depth but in dictionaries within others."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return holds_text(kind.storage_type)
+    if pat.is_dictionary(kind):
+        return holds_text(kind.value_type)
+    if pat.is_string(kind) or pat.is_large_string(kind):
+        return True
+    parts = [kind.field(at).type for at in range(kind.num_fields)]
+    return any(holds_text(part) for part in parts if not pat.is_dictionary(part))
+
+
 def valid_text(column: pa.Array) -> tuple[pa.Array, list[Misfit]]:
-    """A column of strings without those that are no UTF-8, and their rows."""
+    """A column without the values that hold strings which are no UTF-8, and their rows."""
+    kind = column.type
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
-        as_bytes = pa.large_binary() if pat.is_large_string(column.type) else pa.binary()
-        return cast_column(column.cast(as_bytes), column.type)
+        if pat.is_dictionary(kind):
+            return _valid_dictionary(column)
+        if pat.is_string(kind) or pat.is_large_string(kind):
+            as_bytes = pa.large_binary() if pat.is_large_string(kind) else pa.binary()
+            return cast_column(column.cast(as_bytes), kind)
+        return _piecewise(column, kind, _validated)
     return column, []
+
+
+def _validated(piece: pa.Array) -> pa.Array:
+    # Of a slice Arrow would look at the values of all rows.
+    taken = piece.take(pa.array(range(len(piece)), pa.int64()))
+    taken.validate(full=True)
+    return taken
+
+
+def _valid_dictionary(column: pa.DictionaryArray) -> tuple[pa.Array, list[Misfit]]:
+    words, bad = valid_text(column.dictionary)
+    messages = {misfit.row: misfit.message for misfit in bad}
+    codes = column.indices.to_pylist()
+    misfits = [Misfit(row, messages[code]) for row, code in enumerate(codes) if code in messages]
+    indices = pa.array(
+        [None if code in messages else code for code in codes], column.indices.type)
+    return pa.DictionaryArray.from_arrays(indices, words, ordered=column.type.ordered), misfits
 
 
 def is_compatible(stored: pa.DataType, planned: pa.DataType) -> bool:

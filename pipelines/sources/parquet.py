@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.sources.base import InputError, Source, SourcePlan
 from pipelines.sources.blocks import BlockMaker
-from pipelines.sources.casting import Misfit, cast_column, valid_text, without_views
+from pipelines.sources.casting import Misfit, cast_column, holds_text, valid_text, without_views
 from pipelines.sources.column_names import is_failed_table, own_columns
 from pipelines.sources.parquet_rows import (
     DAMAGE,
@@ -143,11 +143,12 @@ class ParquetSource(Source):
 
 def fitted(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[Misfit]]:
     """A stored column in the type wanted, null where a value is none of it, and these rows."""
-    if column.type != kind:
-        return cast_column(column, kind)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return valid_text(column)
-    return column, []
+    column, misfits = (column, []) if column.type == kind else cast_column(column, kind)
+    if not holds_text(kind):
+        return column, misfits
+    # Casts from one type of strings to another look at no byte.
+    column, others = valid_text(column)
+    return column, sorted([*misfits, *others])
 
 
 def misfit_message(field: pa.Field, misfit: Misfit) -> str:

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.casting import cast_column, is_compatible, valid_text, without_views
+from pipelines.sources.casting import (
+    cast_column,
+    holds_text,
+    is_compatible,
+    valid_text,
+    without_views,
+)
 
 
 @settings(max_examples=60)
@@ -27,6 +33,27 @@ def test_text_that_is_no_utf_8_is_found(kind):
     text, misfits = valid_text(column)
     assert text.to_pylist() == ["ok", None, None, "é"]
     assert [misfit.row for misfit in misfits] == [1]
+
+
+TEXT = pa.array([b"\xff", b"ok", b"more"], pa.binary()).view(pa.string())
+
+
+@pytest.mark.parametrize("column", [
+    TEXT.dictionary_encode(),
+    pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), TEXT),
+    pa.StructArray.from_arrays([TEXT, pa.array([1, 2, 3])], ["a", "b"]),
+    pa.ExtensionArray.from_storage(pa.json_(), TEXT),
+    pa.MapArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), TEXT, TEXT),
+])  # fmt: skip
+@pytest.mark.parametrize("start", [0, 1])
+def test_text_that_is_no_utf_8_is_found_within_others(column, start):
+    assert holds_text(column.type)
+    text, misfits = valid_text(column.slice(start))
+    text.validate(full=True)
+    assert text.type == column.type
+    assert text.slice(1 - start).to_pylist() == column.slice(1).to_pylist()
+    assert text.null_count == 1 - start
+    assert [misfit.row for misfit in misfits] == [0][start:]
 
 
 LISTS = pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 3)

@@ -128,6 +128,33 @@ def test_text_that_is_no_utf_8_fails_alone(tmp_path):
     assert reading.failures[0].data == {"id": 1, "text": None}
 
 
+@pytest.mark.parametrize("planned", [pa.string(), pa.large_string(), pa.string_view()])
+@pytest.mark.parametrize("stored", [
+    pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string()),
+])  # fmt: skip
+def test_text_that_is_no_utf_8_fails_alone_in_every_form(tmp_path, planned, stored):
+    text = pa.array([b"ok", b"\xff", b"fine"]).view(pa.string())
+    text = text.dictionary_encode() if pa.types.is_dictionary(stored) else text.cast(stored)
+    first = write(tmp_path / "a.parquet", pa.table({"text": pa.array(["x"], planned)}))
+    second = write(tmp_path / "b.parquet", pa.table({"text": text}))
+    source = ParquetSource()
+    made = plan(source, first, second)
+    reading = read(keeping_all(source, made), made.splits[1])
+    assert reading.column("text") == ["ok", "fine"]
+    assert reading.failed_rows == [1]
+
+
+def test_lists_with_text_that_is_no_utf_8_fail_alone(tmp_path):
+    text = pa.array([b"ok", b"\xff", b"fine"]).view(pa.string())
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), text)
+    path = write(tmp_path / "a.parquet", pa.table({"id": [0, 1, 2], "text": lists}))
+    source = ParquetSource()
+    made = plan(source, path)
+    reading = read(keeping_all(source, made), made.splits[0])
+    assert reading.column("text") == [["ok"], ["fine"]]
+    assert reading.failures[0].data == {"id": 1, "text": None}
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [({"id": [1, 2]}, "without it"), ({"id": [1, 2], "x": ["a", "b"]}, "Received: string")],
