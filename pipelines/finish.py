@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ _LOG = logging.getLogger(__name__)
 _SPLITS_AT_A_TIME = 4096
 _NAMED_PROBLEMS = 100
 _TRIES = 3
+_PART = re.compile(r"part-(\d{5,})\.([a-z]+)")
 
 
 class Verified(NamedTuple):
@@ -37,7 +39,7 @@ class Verified(NamedTuple):
     Attributes:
       records: the commit records that hold, in the plan's order. Only the last one of a
         worker's process has its `run`, which tells totals.
-      problems: what is wrong with the other splits.
+      problems: what is wrong with the other splits, and parts that are of none.
       broken: names of those among them that have a record which does not hold.
       stale: failed parts of attempts that did not commit, beside a record without failures.
     """
@@ -94,7 +96,25 @@ def verify_job(plan: JobPlan, folder: OutputFolder, content: bool) -> Verified:
                     if not found["failed"] and failed_part in sizes:
                         stale.append(failed_part)
                     keep_last_run(last, found)
+    problems += [
+        f"expected no parts but those of this job in {folder.path}. Received: {path}, as a worker "
+        "of a job that --overwrite replaced leaves it. See that none is at work, delete the file "
+        "and give the same command again."
+        for path in _parts_of_others(sizes, folder, plan)]
     return Verified(records, problems, broken, stale)
+
+
+def _parts_of_others(
+    paths: Iterable[str], folder: OutputFolder, plan: JobPlan
+) -> Iterator[str]:
+    """Parts of splits that the plan has not: whoever reads all parts would read rows twice."""
+    suffix = sink_class(plan.output_format).suffix
+    names = {split.name for split in plan.splits}
+    for path in paths:
+        parent, _, file = path.rpartition("/")
+        match = _PART.fullmatch(file)
+        if match and match[2] == suffix and match[1] not in names and parent == folder.path:
+            yield path
 
 
 def finish_job(

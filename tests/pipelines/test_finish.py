@@ -193,6 +193,23 @@ def commit(ended_at: float, rows: int = 10, run: dict[str, Any] | None = None) -
         "ended_at": ended_at, "run": run}
 
 
+def test_a_part_of_a_job_that_was_replaced_fails_the_job(tmp_path: Path) -> None:
+    made, folder = job(tmp_path)
+    # A worker elsewhere does not see that its plan was replaced by one of fewer splits.
+    late = SplitCommitter(folder, sink_class("parquet")(), INPUT_SCHEMA, plan_id=None)
+    late.add(block(2, range(5), total=5))
+    (tmp_path / "part-notes.parquet").write_bytes(b"of the user")
+    report = finish_job(made, folder)
+    assert not report["succeeded"]
+    assert (report["splits_committed"], report["splits_withdrawn"]) == (2, 0)
+    assert report["reasons"] == [
+        f"expected no parts but those of this job in {tmp_path}. Received: "
+        f"{tmp_path}/part-00002.parquet, as a worker of a job that --overwrite replaced leaves "
+        "it. See that none is at work, delete the file and give the same command again."]
+    Path(folder.part("00002", "parquet")).unlink()
+    assert finish_job(made, folder)["succeeded"]
+
+
 def test_each_process_counts_once_with_its_last_word() -> None:
     early = {"process": "a:1", "rows": 5}
     late = {"process": "a:1", "rows": 9}
