@@ -13,6 +13,7 @@ from transforms.block import ROW_COLUMN, SOURCE_COLUMN, Block
 from transforms.engine.signature import TensorField
 from transforms.failures import Failure
 from transforms.outputs import output_schema, outputs_to_columns
+from transforms.plain_values import plain_value
 from transforms.scoring import FailedRow, Part, Results, good_rows, positions
 
 Keep = str | Sequence[str] | None
@@ -140,19 +141,9 @@ def batch_failures(
 def row_values(batch: pa.RecordBatch | pa.Table, row: int) -> dict[str, Any]:
     """One row as plain values by column."""
     return {
-        name: _plain(column[row])
+        name: plain_value(column[row])
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     }
-
-
-def _plain(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        return scalar.as_buffer().to_pybytes()
-    except ValueError:
-        # Python's datetime has no nanoseconds; the number of them fits the column again.
-        return scalar.value
 
 
 def scored_block(

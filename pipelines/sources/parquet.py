@@ -29,6 +29,7 @@ from pipelines.sources.parquet_rows import (
 )
 from pipelines.splits import InputFile, Split
 from transforms.block import Block
+from transforms.elements import row_values
 from transforms.engine.stage_times import DECODE, STAGE_TIMES
 from transforms.failures import Failure
 
@@ -134,7 +135,7 @@ class ParquetSource(Source):
             return maker.block(good, rows)
         failures = []
         for at, message in sorted(misfits.items()):
-            data = good.slice(at, 1).to_pylist()[0]
+            data = row_values(good, at)
             failures.append(Failure(path, row + at, "decode", "ArrowInvalid", message, data))
         kept = np.ones(batch.num_rows, bool)
         kept[list(misfits)] = False

@@ -118,6 +118,18 @@ def test_values_beyond_the_planned_type_fail_alone(tmp_path):
     assert "'id' as int32" in failure.message
 
 
+def test_times_of_far_years_are_in_the_copies_of_failed_rows(tmp_path):
+    at = pa.array([2**62, 1, 2], pa.timestamp("us"))
+    ids = pa.array([5, 6, 7], pa.int8())
+    first = write(tmp_path / "a.parquet", pa.table({"id": ids, "at": at}))
+    second = write(tmp_path / "b.parquet", pa.table({"id": [1000, 6, 7], "at": at}))
+    source = ParquetSource()
+    made = plan(source, first, second)
+    reading = read(keeping_all(source, made), made.splits[1])
+    assert [failure.data for failure in reading.failures] == [{"id": None, "at": 2**62}]
+    assert reading.column("id") == [6, 7]
+
+
 def test_text_that_is_no_utf_8_fails_alone(tmp_path):
     text = pa.array([b"ok", b"\xff", b"fine"]).view(pa.string())
     path = write(tmp_path / "a.parquet", pa.table({"id": [0, 1, 2], "text": text}))
