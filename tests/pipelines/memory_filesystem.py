@@ -9,6 +9,17 @@ from typing import Any
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
 
 FILES: dict[str, bytes] = {}
+# By path: what was there last, and when that was first seen. Tests put files there by hand.
+_SEEN: dict[str, tuple[bytes, float]] = {}
+
+
+def _written_at(path: str) -> float:
+    """Seconds since 1970 when a file became what it is."""
+    content, seconds = _SEEN.get(path, (None, 0.0))
+    if content is not FILES[path]:
+        seconds = time.time()
+        _SEEN[path] = (FILES[path], seconds)
+    return seconds
 
 
 class _Upload(io.BytesIO):
@@ -45,7 +56,7 @@ class MemoryFileSystem(FileSystem):
     def _list(self, dir_or_prefix: str) -> Any:
         for path in sorted(FILES):
             if path.startswith(dir_or_prefix):
-                yield FileMetadata(path, len(FILES[path]), time.time())
+                yield self.metadata(path)
 
     def create(self, path: str, mime_type: str = "", compression_type: str = "") -> Any:
         assert compression_type == CompressionTypes.UNCOMPRESSED
@@ -72,13 +83,14 @@ class MemoryFileSystem(FileSystem):
         return len(self._content(path))
 
     def last_updated(self, path: str) -> float:
-        return time.time()
+        self._content(path)
+        return _written_at(path)
 
     def checksum(self, path: str) -> str:
         return str(self.size(path))
 
     def metadata(self, path: str) -> FileMetadata:
-        return FileMetadata(path, self.size(path), time.time())
+        return FileMetadata(path, self.size(path), _written_at(path))
 
     def delete(self, paths: list[str]) -> None:
         for path in paths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 
 from pipelines.cli import main
 from pipelines.verdict import describe_verdict, judge, merged_stages
@@ -51,6 +52,10 @@ class SlowFileSystem(ShelfFileSystem):
 
     def size(self, path: str) -> int:
         return super().size(path.replace("tardy://", "shelf://"))
+
+    def metadata(self, path: str) -> FileMetadata:
+        found = super().metadata(path.replace("tardy://", "shelf://"))
+        return FileMetadata(path, found.size_in_bytes, found.last_updated_in_seconds)
 
 
 class _SlowFile:
@@ -108,12 +113,15 @@ def report_bound_by(
     """The report of a job that is bound by a stage.
 
     Where the machine stands still for a moment, another stage may be: then the job is given
-    again, twice at most.
+    again, twice at most. A machine with more to do than it has cores can tell nothing.
     """
     for number in range(3):
         report = report_of(model, source, output / f"{number}", *flags)
         if report["bound_by"] == stage:
             return report
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load > 1.5 * cores:
+        pytest.skip(f"{load:.0f} programs share {cores} cores: what waits may be any stage")
     raise AssertionError(f"expected a job bound by {stage}. Received: {report}.")
 
 
