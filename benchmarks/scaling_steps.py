@@ -56,10 +56,11 @@ def plan(clock: Clock, folder: Path, kind: str) -> dict[str, Any]:
             _, files = match_files([str(folder / kind)], name)
         with clock("plan"):
             planned = source.plan(files, split_bytes)
+            splits = source.marked(planned.splits, files)
             if name == "images":
                 sizes_differ(files)
         with clock("fingerprint"):
-            made = _plan(planned.splits, input_mark(files))
+            made = _plan(splits, input_mark(files))
         output = OutputFolder(str(folder / "out"))
         with clock("write"):
             output.begin(made, None)

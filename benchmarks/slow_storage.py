@@ -12,6 +12,8 @@ import threading
 import time
 from typing import Any
 
+from apache_beam.io.filesystem import FileMetadata
+
 from tests.pipelines.memory_filesystem import FILES, MemoryFileSystem
 
 _PAGE_NAMES = 1000
@@ -88,6 +90,11 @@ class SlowFileSystem(MemoryFileSystem):
         """Its bytes."""
         REQUESTS.count("look")
         return super().size(path)
+
+    def metadata(self, path: str) -> FileMetadata:
+        """Its bytes and when it was written."""
+        REQUESTS.count("look")
+        return super().metadata(path)
 
     def delete(self, paths: list[str]) -> None:
         """Deletes files that are there."""

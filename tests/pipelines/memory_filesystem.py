@@ -56,7 +56,7 @@ class MemoryFileSystem(FileSystem):
     def _list(self, dir_or_prefix: str) -> Any:
         for path in sorted(FILES):
             if path.startswith(dir_or_prefix):
-                yield self.metadata(path)
+                yield FileMetadata(path, len(FILES[path]), _written_at(path))
 
     def create(self, path: str, mime_type: str = "", compression_type: str = "") -> Any:
         assert compression_type == CompressionTypes.UNCOMPRESSED
