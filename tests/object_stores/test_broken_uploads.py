@@ -120,15 +120,18 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Wire]]:
         yield store, wire
 
 
-def test_an_upload_to_google_that_is_cut_once_is_whole(google: tuple[Store, Wire]) -> None:
-    store, wire = google
-    data = bytes(range(256)) * (GOOGLE_SIZE // 256)
+def require_whole_after_a_cut(store: Store, wire: Wire, size_bytes: int) -> None:
+    data = bytes(range(256)) * (size_bytes // 256)
     wire.cuts_left = 1
     with storage.create(store.path("cut/once")) as file:
-        for start in range(0, GOOGLE_SIZE, 2**20):
+        for start in range(0, size_bytes, 2**20):
             file.write(data[start : start + 2**20])
     assert wire.cuts == 1
     assert storage.read_existing(store.path("cut/once")) == data
+
+
+def test_an_upload_to_google_that_is_cut_once_is_whole(google: tuple[Store, Wire]) -> None:
+    require_whole_after_a_cut(*google, GOOGLE_SIZE)
 
 
 def test_an_upload_to_google_that_is_cut_for_good_leaves_nothing(
@@ -156,14 +159,7 @@ def wired() -> Iterator[tuple[Store, Wire]]:
 
 
 def test_an_upload_that_is_cut_once_is_whole(wired: tuple[Store, Wire]) -> None:
-    store, wire = wired
-    data = bytes(range(256)) * (SIZE // 256)
-    wire.cuts_left = 1
-    with storage.create(store.path("cut/once")) as file:
-        for start in range(0, SIZE, 2**20):
-            file.write(data[start : start + 2**20])
-    assert wire.cuts == 1
-    assert storage.read_existing(store.path("cut/once")) == data
+    require_whole_after_a_cut(*wired, SIZE)
 
 
 def test_a_download_that_is_cut_is_read_on(wired: tuple[Store, Wire]) -> None:
